@@ -1,0 +1,49 @@
+# Every target sets up what it needs: `make quickstart` on a fresh clone is enough.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+TORCH_INDEX ?=
+
+# OpenMP's busy waiting costs a factor when another job shares the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT  ?= 0
+
+.PHONY: setup quickstart test check docs bench proof clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Danlu needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) torch)
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),,-c constraints.txt) -e '.[dev]'
+	@touch $@
+
+quickstart: setup
+	$(BIN)/danlu assets get movie-snippets minilm
+	$(BIN)/danlu run recipes/review_sentiment.yaml
+	$(BIN)/danlu predict review-sentiment "A warm, funny and moving film." "Two hours of my life that I will never get back."
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup check
+	$(BIN)/danlu assets get movie-snippets minilm
+	$(BIN)/pytest
+
+docs: setup
+	$(BIN)/python docs/reference.py
+
+bench: setup
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/run.py
+
+proof: setup
+	$(BIN)/pytest -m proof --override-ini addopts="-v --strict-markers --import-mode=importlib"
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
