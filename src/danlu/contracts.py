@@ -1,0 +1,412 @@
+"""The promises of every family; the values they share are in `values.py` and can be imported from here too.
+
+Read this file to write a plug-in: derive from one of these classes, in a file named for it. Nothing here imports
+torch, so a model that needs none (an ONNX form) is served without it.
+
+Outside the training loop an array is a numpy array; inside it, in a `Batch`, a torch tensor. A task therefore writes
+`encode`, `decode` and `answer` with numpy, and `loss` with the tensors' own methods.
+
+Four ideas carry the rest:
+
+1. An answer is a talk with the model: `Task.answer` is a generator that yields examples and is sent their outputs.
+2. A loss is one summed number per example, with a `count` per example; the loop sums and divides once.
+3. What another model says of a batch is part of the batch: `batch.beside[name]`.
+4. A form of a model is named arrays in, named arrays out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from danlu.core.errors import RecipeError
+from danlu.core.settings import Files, Location, Plugin, Settings, slot
+
+from danlu.values import (  # isort: skip
+    Answer, Arrays, Batch, Columns, Context, Counts, Delta, Example, Form, Head, Processor, Row, Turn,
+    collate, iterate_rows,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor, nn
+
+    from danlu.core.artifact import Artifact, Draft
+    from danlu.core.events import Event, Events
+
+__all__ = [
+    "Answer", "Arrays", "Backbone", "Batch", "Columns", "Compressor", "Context", "Counts", "Delta", "Example",
+    "Files", "Form", "Head", "Location",
+    "Method", "Metric", "Operator", "Plugin", "Processor", "Runtime", "Settings", "Source", "Stage", "Task",
+    "Technique", "Tracker", "Turn", "collate", "iterate_rows", "slot",
+]  # fmt: skip
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+class Source(Plugin):
+    """Where rows come from. It never knows the task."""
+
+    family: ClassVar[str] = "sources"
+    asks_class: ClassVar[tuple[str, ...]] = ("fingerprint",)
+
+    @abstractmethod
+    def rows(self, split: str = "") -> Iterable[pa.RecordBatch]:
+        """The rows of a named split, or all of them for `""`; raises DataError saying file and line."""
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits the source itself brings; empty where it has none."""
+        return ()
+
+    def fingerprint(self) -> str | None:
+        """What the rows depend on beyond the settings and the files they point at; None: never reuse.
+
+        The default says: nothing else. Files and model locations among the settings are fingerprinted by the plan.
+        """
+        return ""
+
+
+class Operator(Plugin):
+    """Data set to data set, with counts of what it changed. It never drops or changes a row uncounted."""
+
+    family: ClassVar[str] = "operators"
+    splits: ClassVar[tuple[str, ...]] = ()
+    """Where it may work: empty is the whole table before it is split; augmentation says `("train",)`."""
+
+    @abstractmethod
+    def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
+        """The changed table and what was done to it."""
+
+
+# ---- model ---------------------------------------------------------------------------------------------------------
+
+
+class Backbone(Plugin):
+    """Learns or loads its processor and builds a module for a `Head`. It never knows the task.
+
+    `gives` should say `learning: descent` or `learning: counting`; `wants` the modalities and heads it can be used
+    with.
+    """
+
+    family: ClassVar[str] = "backbones"
+    processor_class: ClassVar[type[Any]]
+    """The class whose `load(folder)` gives the processor back; it lies in `blocks/` and imports no torch."""
+
+    def learn(self, inputs: Iterable[Any]) -> Processor:
+        """A processor learnt from the training inputs: vocabulary, ids, scale. It sees no labels."""
+        raise RecipeError(f"{self.name} learns no processor, it needs a folder that has one")
+
+    def processor(self, folder: Path) -> Processor:
+        """The processor that lies in a folder."""
+        loaded: Processor = self.processor_class.load(folder)
+        return loaded
+
+    @abstractmethod
+    def build(self, head: Head, processor: Any, folder: Path | None) -> nn.Module:
+        """The structure only, always the same for the same arguments; weights are filled in by the caller."""
+
+    def start(self, head: Head, processor: Any) -> tuple[nn.Module, list[str]]:
+        """A module to train, and the names of the weights that are still random (a list of prefixes of names)."""
+        module = self.build(head, processor, None)
+        return module, [name for name, _ in module.named_parameters()]
+
+    def folder(self) -> Path | None:
+        """Local files to start from, or None. Touches no network."""
+        return None
+
+    def save(self, folder: Path, module: nn.Module, processor: Any) -> None:
+        """Write config and processor files, in the backbone's own layout; never weights."""
+        processor.save(folder)
+
+    def resume(self, module: nn.Module, examples: Sequence[Example]) -> list[tuple[Arrays, Any]] | None:
+        """Continue from each example's `state`; None means: recompute. The answers must be the same."""
+        return None
+
+    def embeddings(self, module: nn.Module) -> list[nn.Module]:
+        """The modules in which ids become vectors."""
+        return [m for m in module.modules() if type(m).__name__ == "Embedding"][:1]
+
+
+class Task(Plugin):
+    """Rows to examples, outputs to loss and answers. It never calls a model, batches, or knows optimizer or server.
+
+    A plain task writes `columns ask gold examples head loss encode decode sample`. `gives` should say `modality` (of
+    the input), `head` (`Head.per`) and `answer` (the kind its metrics judge, such as `label`).
+    """
+
+    family: ClassVar[str] = "tasks"
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Names of models it wants beside the trained one, such as `reference`."""
+    pad: ClassVar[Mapping[str, float]] = {}
+    """What fills up shorter targets, as `Processor.pad` does for inputs."""
+
+    @abstractmethod
+    def columns(self) -> Columns:
+        """The columns it reads."""
+
+    def settle(self, rows: pa.Table) -> Self:
+        """This task with its columns found where left open, and checked. Sees rows not yet cleaned or split."""
+        return self
+
+    def resolve(self, rows: pa.Table) -> Self:
+        """This task with everything settled that was left open: columns, labels. Sees training rows."""
+        return self
+
+    @abstractmethod
+    def ask(self, row: Row) -> Any:
+        """The input in a row, as `predict` takes it."""
+
+    @abstractmethod
+    def gold(self, row: Row) -> Answer | None:
+        """The true answer in a row, in the form of an answer, or None when it has none."""
+
+    @abstractmethod
+    def row(self, x: Any, answer: Answer) -> dict[str, Any]:
+        """The row for which `ask` gives x and `gold` the answer: the inverse of both."""
+
+    @abstractmethod
+    def examples(self, row: Row, processor: Processor) -> list[Example]:
+        """Training examples of a row (a long text gives several). Not random; numpy arrays."""
+
+    def vary(self, example: Example, rng: np.random.Generator) -> Example:
+        """The only randomness in data: masking, cropping, noise; drawn from `rng` alone."""
+        return example
+
+    def collate(self, examples: Sequence[Example], processor: Processor) -> Batch:
+        """Stack examples of the same array names; axis 0 is padded by `Processor.pad` and `Task.pad`."""
+        return collate(examples, {**processor.pad, **self.pad})
+
+    @abstractmethod
+    def head(self) -> Head:
+        """The shape of its answer."""
+
+    def forward(self, model: Any, batch: Batch) -> Arrays:
+        """Outputs of the model for a batch."""
+        outputs: Arrays = model(**batch.inputs)
+        return outputs
+
+    @abstractmethod
+    def loss(self, outputs: Arrays, batch: Batch) -> Tensor:
+        """One **sum** per example: a tensor [n]. It never takes a mean."""
+
+    def turns(self, model: Any) -> list[Turn]:
+        """The turns of a training step."""
+        return [Turn("model", self.forward, self.loss)]
+
+    @abstractmethod
+    def encode(self, x: Any, processor: Processor) -> list[Example]:
+        """Examples of one input, for an answer."""
+
+    @abstractmethod
+    def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Processor) -> Answer:
+        """The answer from the outputs of the examples of `encode`, in their order."""
+
+    def answer(self, x: Any, processor: Processor) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
+        """The talk: yield examples, be sent their outputs, at last return the answer."""
+        examples = self.encode(x, processor)
+        outputs = yield examples
+        return self.decode(x, examples, outputs, processor)
+
+    @abstractmethod
+    def sample(self, n: int) -> list[dict[str, Any]]:
+        """n rows that can be learnt but that an untrained model gets wrong; for tests and for tracing a model."""
+
+    def distance(self, a: Answer, b: Answer) -> float:
+        """How different two answers are: 0 the same, at most 1, without a unit."""
+        return float(a != b)
+
+    def to_json(self, x: Any) -> Any:
+        """An input as a JSON value, for a request."""
+        return x
+
+    def from_json(self, value: Any) -> Any:
+        """The input in a request: the inverse of `to_json`, for what a stranger sent. It reads no path.
+
+        Raises DataError when the value is not what `request_schema` says.
+        """
+        return value
+
+    def request_schema(self) -> dict[str, Any]:
+        """JSON Schema of one input in a request."""
+        return {}
+
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one answer."""
+        return {}
+
+
+class Method(Plugin):
+    """What of a model is trained, and how its structure changes for that. It never knows the task."""
+
+    family: ClassVar[str] = "methods"
+    tolerance: ClassVar[float] = 0.0
+    """How far merged answers may lie from unmerged ones (`Task.distance`)."""
+
+    def resolve(self, fresh: list[str]) -> Method:
+        """This method, told which weights of the model are still random."""
+        return self
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Change structure and `requires_grad` only; replayed on load. Must not read weights."""
+        return model
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The model without the method's own parts, giving the same answers within `tolerance`."""
+        return model
+
+    def changes_structure(self) -> bool:
+        """Whether `wrap` changes the set of weight names, so that it must be replayed on load."""
+        return type(self).merge is not Method.merge
+
+    def without(self, model: nn.Module) -> Callable[..., Arrays] | None:
+        """The model as it is now, frozen and in eval mode; None: the caller keeps a frozen copy."""
+        return None
+
+
+class Technique(Plugin):
+    """Something done while training, at named moments of a step, in recipe order.
+
+    It is frozen settings: what must survive a kill is in `run.kept(self)`, a dict of tensors and JSON values.
+    """
+
+    family: ClassVar[str] = "techniques"
+    beside: ClassVar[tuple[str, ...]] = ()
+
+    def start(self, run: Any) -> None:
+        """Once, before what a checkpoint brings is restored."""
+
+    def draw(self, chosen: list[int], run: Any, rng: np.random.Generator) -> list[int]:
+        """Which examples this step sees; any number, also none."""
+        return chosen
+
+    def loss(self, loss: Tensor, run: Any) -> Tensor:
+        """The loss [n] changed; an added penalty must be multiplied by `run.batch.count`."""
+        return loss
+
+    def backward(self, loss: Tensor, run: Any) -> None:
+        """Replaces the loop's own backward pass; at most one technique of a run may define it."""
+
+    def after_backward(self, run: Any) -> None:
+        """After each micro-batch; `run.again()` repeats forward, loss and backward on it."""
+
+    def before_step(self, run: Any) -> None:
+        """Gradients are whole: noise, masks."""
+
+    def after_step(self, run: Any) -> None:
+        """Weights have moved."""
+
+    def answering(self, run: Any, answering: bool) -> None:
+        """Before (True) and after (False) the model answers during training: an average shows its weights here."""
+
+    def finish(self, run: Any) -> None:
+        """Once, at the end."""
+
+
+class Compressor(Plugin):
+    """A smaller form of a trained model. It never trains."""
+
+    family: ClassVar[str] = "compressors"
+    tolerance: ClassVar[float] = 0.05
+    """The 99th percentile of `Task.distance` between its answers and the trained model's may reach this."""
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The compressed structure, unfilled; replayed on load."""
+        raise RecipeError(f"{self.name} does not work on torch modules")
+
+    def compress(self, model: nn.Module, batches: Iterable[Arrays]) -> nn.Module:
+        """The compressed model; `batches` are inputs to calibrate on."""
+        raise RecipeError(f"{self.name} does not work on torch modules")
+
+    def compress_form(self, folder: Path, calls: list[Arrays], out: Path) -> None:
+        """Compress an exported form that lies in `folder`, into the folder `out`."""
+        raise RecipeError(f"{self.name} does not work on an exported form", do="name the runtime `torch`")
+
+
+class Runtime(Plugin):
+    """Exports a model by listening to what a predictor asks of it, and loads what it exported.
+
+    An axis is dynamic in the export if it varied among the calls.
+    """
+
+    family: ClassVar[str] = "runtimes"
+    tolerance: ClassVar[float] = 1e-4
+    """Greatest `Task.distance` between its answers and the trained model's."""
+
+    @abstractmethod
+    def export(self, module: nn.Module, calls: list[Arrays], folder: Path) -> None:
+        """Write the form's files; `calls` are the named arrays (batch axis first) that the model was asked with."""
+
+    @abstractmethod
+    def load(self, folder: Path, torch_module: Callable[[], tuple[nn.Module, Backbone]]) -> Form:
+        """The form in a folder; `torch_module()` replays the model's parts, for a runtime that needs the module."""
+
+
+# ---- judging -------------------------------------------------------------------------------------------------------
+
+
+class Metric(Plugin):
+    """A number about answers, so that torch, ONNX, HTTP and ensembles are judged alike; or about a form itself.
+
+    A metric of answers writes `read` and `value`: `read` turns answers into arrays once, `value` weighs rows, so that
+    a bootstrap is a call with other weights. One of the form (latency, size) says `of = "form"` and writes `measure`.
+    """
+
+    family: ClassVar[str] = "metrics"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    of: ClassVar[Literal["answers", "form"]] = "answers"
+
+    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> Any:
+        """What `value` needs of these answers, as arrays with one entry per row."""
+        raise NotImplementedError
+
+    def value(self, read: Any, weights: np.ndarray[Any, Any]) -> float | dict[str, Any]:
+        """The metric with each row counted `weights[row]` times; a dict for one with parts (per class, a matrix)."""
+        raise NotImplementedError
+
+    def measure(
+        self, ask: Callable[[Sequence[Any]], list[Answer]], inputs: Sequence[Any], folder: Path | None
+    ) -> dict[str, float]:
+        """Numbers about a form: `ask` answers inputs, `folder` holds its files (None where it has none)."""
+        raise NotImplementedError
+
+
+class Tracker(Plugin):
+    """Listens to `core.events`. It changes nothing."""
+
+    family: ClassVar[str] = "trackers"
+
+    @abstractmethod
+    def on(self, event: Event) -> None:
+        """One event; called from one thread at a time, in order."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+# ---- stages --------------------------------------------------------------------------------------------------------
+
+
+class Stage(Plugin):
+    """A verb: a pure function of settings, input artifacts and store. It never calls another stage."""
+
+    family: ClassVar[str] = "stages"
+    asks_class: ClassVar[tuple[str, ...]] = ("still",)
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Input name → kind of artifact; a kind that ends in `?` may be missing."""
+    makes: ClassVar[str]
+    """The kind of artifact it makes."""
+
+    seed: int = 0
+    """Where all randomness of this step comes from; the recipe's own `seed` unless given."""
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
+        """Fill `out`; it becomes an artifact when this returns, and nothing is left of it when it raises."""
+
+    def still(self, artifact: Artifact, store: Path) -> bool:
+        """Whether what was made is still in force; a stage that acts outside its folder (publish) answers for it."""
+        return True

@@ -1,0 +1,183 @@
+"""The few values that all families share: examples, batches, heads, turns, and how examples become a batch.
+
+Outside the training loop an array is a numpy array; inside it, in a `Batch`, a torch tensor. Nothing here imports
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor, nn
+
+Arrays: TypeAlias = Mapping[str, Any]
+Answer: TypeAlias = Any
+Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Example:
+    """One thing a model looks at: arrays without a batch axis.
+
+    `count` is how many things the example's loss sums over (1 for a label, the answer's tokens for a text); `note` is
+    for `decode` only; `keep` says that this talk goes on, `state` is the opaque memory of what came before.
+    """
+
+    inputs: Arrays
+    targets: Arrays = field(default_factory=dict)
+    count: float = 1.0
+    note: Any = None
+    keep: bool = False
+    state: Any = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Examples stacked along a new first axis of length n; `count` has shape [n]."""
+
+    inputs: Arrays
+    targets: Arrays
+    count: Any
+    beside: dict[str, Arrays] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def map(self, change: Callable[[Any], Any]) -> Batch:
+        """The batch with `change` applied to every array: to move it to torch or to a device."""
+        inputs = {name: change(array) for name, array in self.inputs.items()}
+        targets = {name: change(array) for name, array in self.targets.items()}
+        return replace(self, inputs=inputs, targets=targets, count=change(self.count))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The shape of an answer, the only word that a task and a backbone share.
+
+    `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, or the
+    `features` themselves. `size` is how many numbers each answer has, `labels` their names where they have any.
+    """
+
+    per: Literal["input", "position", "next", "gap", "features"]
+    size: int = 0
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One of the turns a task takes at every step; most tasks have one, a GAN has two.
+
+    `forward(model, batch)` gives outputs, `loss(outputs, batch)` a tensor [n] of sums, one per example; `moves` is the
+    prefix of the names of the parameters that this turn trains (empty: all).
+    """
+
+    name: str
+    forward: Callable[[Any, Batch], Arrays]
+    loss: Callable[[Arrays, Batch], Tensor]
+    moves: str = ""
+
+
+class Delta(str):
+    """A piece of a streamed answer."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a data set that a task reads: what it asks, and what is the truth."""
+
+    ask: tuple[str, ...]
+    gold: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an operator did to a table: nothing it drops or changes goes uncounted.
+
+    `samples` holds up to ten pairs (before, after); after is None for a dropped row.
+    """
+
+    rows_in: int
+    rows_out: int
+    changed: int = 0
+    samples: list[tuple[Any, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an operator may know: the columns in question, the split it works on (empty: before the split), the seed."""
+
+    columns: Columns
+    split: str = ""
+    seed: int = 0
+
+
+class Processor(Protocol):
+    """Raw input to arrays: a tokenizer, an image scaler, a vocabulary of ids. A value that lies in a folder.
+
+    It is never random and never imports torch, since every form of a model needs it.
+    """
+
+    @property
+    def pad(self) -> Mapping[str, float]:
+        """Array name → the value that fills up a shorter example along axis 0."""
+
+    def inputs(self, x: Any, limit: int | None = None) -> Arrays:
+        """The arrays of one input; what has a length (tokens, samples) is cut to at most `limit` of them."""
+
+    def save(self, folder: Path) -> None: ...
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+class Form(Protocol):
+    """A model that can be asked: named arrays in (numpy, batch axis first), named arrays out."""
+
+    def forward(self, inputs: Arrays) -> Arrays: ...
+
+    def resume(self, examples: Sequence[Example]) -> list[tuple[Arrays, Any]] | None:
+        """Outputs and new state for examples that continue a talk, or None where they are recomputed."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module, for gradients; raises RecipeError where there is none."""
+
+
+def collate(examples: Sequence[Example], pad: Mapping[str, float]) -> Batch:
+    """Stack examples into a batch of numpy arrays; arrays of different length are filled up along axis 0.
+
+    Raises ValueError when an array that `pad` does not name differs in shape.
+    """
+    first = examples[0]
+    inputs = {name: _stack([e.inputs[name] for e in examples], pad.get(name), name) for name in first.inputs}
+    targets = {name: _stack([e.targets[name] for e in examples], pad.get(name), name) for name in first.targets}
+    return Batch(inputs, targets, np.array([e.count for e in examples], dtype=np.float32))
+
+
+def _stack(arrays: list[Any], fill: float | None, name: str) -> np.ndarray[Any, Any]:
+    arrays = [np.asarray(a) for a in arrays]
+    shapes = {a.shape for a in arrays}
+    if len(shapes) == 1:
+        return np.stack(arrays)
+    if fill is None:
+        raise ValueError(f"the arrays {name!r} differ in shape {sorted(shapes)} and there is no padding for them")
+    width = max(len(a) for a in arrays)
+    out = np.full((len(arrays), width, *arrays[0].shape[1:]), fill, dtype=arrays[0].dtype)
+    for k, a in enumerate(arrays):
+        out[k, : len(a)] = a
+    return out
+
+
+def iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow table as dicts, a batch at a time."""
+    for batch in table.to_batches():
+        yield from batch.to_pylist()
