@@ -1,0 +1,134 @@
+"""What this machine is: for `danlu doctor`, for manifests, and for choices that depend on cores and memory.
+
+Nothing here imports torch. What only torch knows (the names of the GPUs) is passed in by whoever has it loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_LIBRARIES = (
+    "danlu", "torch", "transformers", "tokenizers", "safetensors", "peft", "onnx", "onnxruntime", "numpy", "pyarrow",
+    "scikit-learn", "pydantic", "sqlalchemy", "fastapi",
+)  # fmt: skip
+
+_CPU_FLAGS = {
+    "avx2": ("avx2",),
+    "avx512": ("avx512f",),
+    "vnni": ("avx512_vnni", "avx_vnni", "asimddp"),
+    "bf16": ("avx512_bf16", "bf16"),
+    "amx": ("amx_tile",),
+}
+"""Our name → the kernel's names, any of which is enough; on ARM `asimddp` and `bf16` do the same jobs."""
+
+_CPUINFO = Path("/proc/cpuinfo")
+_CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+"""Limit, usage and statistics of a container's memory, in the second and in the first version of control groups."""
+
+
+def tune_threads_env() -> None:
+    """Make idle OpenMP threads sleep instead of spin, unless the environment says otherwise.
+
+    Must run before torch loads. Spinning threads take the core that another process, or ONNX Runtime's own pool, needs.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def cpu_threads() -> int:
+    """How many threads this process may really run at once: its affinity and its container's share of processors."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _cpu_quota() or allowed)
+
+
+def _cpu_quota() -> int | None:
+    with suppress(OSError, ValueError):
+        quota, period = _CPU_SHARE.read_text().split()
+        return max(1, round(int(quota) / int(period)))
+    return None
+
+
+def available_memory() -> int:
+    """Bytes that can still be used without swapping, within the container's limit where there is one."""
+    free = int(psutil.virtual_memory().available)
+    for limit, usage, statistics, reclaimable in _CGROUPS:
+        with suppress(OSError, ValueError):
+            cached = re.search(rf"^{reclaimable} (\d+)$", Path(statistics).read_text(), re.MULTILINE)
+            used = int(Path(usage).read_text()) - (int(cached[1]) if cached else 0)
+            free = min(free, max(0, int(Path(limit).read_text()) - used))
+    return free
+
+
+def facts(folder: Path | None = None, *, gpus: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine as plain JSON values; memory and disk in bytes.
+
+    `folder` is the place whose free disk space is told, `gpus` the names that torch gave.
+    """
+    return {
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(logical=True) or 1,
+        "physical_cores": psutil.cpu_count(logical=False) or 1,
+        "threads": cpu_threads(),
+        "cpu_flags": cpu_flags(),
+        "memory_total": int(psutil.virtual_memory().total),
+        "memory_available": available_memory(),
+        "disk_free": disk_free(folder or Path.cwd()),
+        "gpus": list(gpus),
+        "libraries": library_versions(),
+    }
+
+
+def cpu_flags() -> list[str]:
+    """Which of avx2, avx512, vnni, bf16 and amx the processor has; empty where the system does not tell."""
+    found = set(re.findall(r"^(?:flags|Features)\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)[:1])
+    has = set(" ".join(found).split())
+    return [name for name, kernel_names in _CPU_FLAGS.items() if has.intersection(kernel_names)]
+
+
+def _cpu_model() -> str:
+    model = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> str:
+    with suppress(OSError):
+        return _CPUINFO.read_text("utf-8", errors="replace")
+    return ""
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free on the disk of a folder that may not exist yet."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        with suppress(OSError):
+            return shutil.disk_usage(place).free
+    return 0
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that results depend on, read without importing them."""
+    versions = {}
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
