@@ -1,0 +1,57 @@
+import pyarrow as pa
+import pytest
+
+from danlu.blocks.pictures import PICTURE
+from danlu.contracts import Columns, Context
+from danlu.core.errors import DataError
+from danlu.plugins.operators.drop_empty import DropEmpty
+
+CONTEXT = Context(Columns(("text",), ("label",)))
+
+
+def test_missing_texts_and_labels_are_dropped_and_told():
+    table = pa.table(
+        {
+            "text": ["a", "", " \t\n", None, "e", "f", "\u3000"],
+            "label": ["x", "x", "x", "x", None, "y", "x"],
+            "n": range(7),
+        }
+    )
+    kept, counts = DropEmpty().apply(table, CONTEXT)
+    assert kept.column("n").to_pylist() == [0, 5]
+    assert (counts.rows_in, counts.rows_out) == (7, 2)
+    assert counts.notes == ["4 rows without text", "1 rows without label"]
+    assert counts.samples[0] == ({"text": "", "label": "x"}, None)
+
+
+def test_numbers_and_pictures():
+    cells = [
+        {"bytes": b"x", "path": None},
+        {"bytes": b"", "path": None},
+        {"bytes": None, "path": "a.png"},
+        None,
+        {"bytes": None, "path": ""},
+    ]
+    table = pa.table({"text": pa.array(cells, PICTURE), "label": [1, 2, 3, 4, 5]})
+    assert DropEmpty().apply(table, CONTEXT)[0].column("label").to_pylist() == [1, 3]
+    table = pa.table({"text": [1.0, float("nan"), None], "label": [1, 2, 3]})
+    assert DropEmpty().apply(table, CONTEXT)[0].column("label").to_pylist() == [1]
+
+
+def test_nothing_to_drop():
+    table = pa.table({"text": ["a"], "label": [False]})
+    kept, counts = DropEmpty().apply(table, CONTEXT)
+    assert kept.equals(table)
+    assert (counts.samples, counts.notes) == ([], [])
+
+
+def test_other_columns_may_be_empty():
+    table = pa.table({"text": ["a"], "label": ["x"], "remark": [None]})
+    assert DropEmpty().apply(table, CONTEXT)[0].num_rows == 1
+    with pytest.raises(DataError, match="every row is empty somewhere, most in the column 'remark'"):
+        DropEmpty(columns=("remark",)).apply(table, CONTEXT)
+
+
+def test_no_more_than_ten_samples():
+    table = pa.table({"text": [""] * 50 + ["a"], "label": ["x"] * 51})
+    assert len(DropEmpty().apply(table, CONTEXT)[1].samples) == 10
