@@ -1,0 +1,69 @@
+"""Whether the plug-ins of a recipe go together: what one gives is compared with what another wants, as data.
+
+A plug-in says `gives = {"modality": "text"}` and `wants = {"modality": ("text",)}`. A want is about everything its own
+step chooses and everything the steps it builds on chose. It is contradicted by a giver of another value; a fact that
+nobody gives contradicts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from danlu.core import plugin
+from danlu.core.errors import Fault
+from danlu.core.resolve import Choice
+
+
+class Chosen(NamedTuple):
+    """A plug-in and the path of the slot it was chosen in."""
+
+    where: str
+    choice: Choice
+
+    @property
+    def entry(self) -> plugin.Entry:
+        return self.choice.entry
+
+
+def chosen_in(step: str, stage: Choice) -> list[Chosen]:
+    """A step's stage and all plug-ins in its slots."""
+    return [Chosen(step, stage), *(Chosen(where, choice) for where, choice in stage.nested(step))]
+
+
+def contradictions(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
+    """A fault for every want of a step's `own` plug-ins that another of them, or one chosen `above`, contradicts."""
+    faults = []
+    for wanting in own:
+        others = [giver for giver in (*own, *above) if giver.choice is not wanting.choice]
+        for fact, wanted in wanting.entry.wants.items():
+            against = [giver for giver in others if giver.entry.gives.get(fact, wanted[0]) not in wanted]
+            if against:
+                faults.append(_fault(wanting, fact, wanted, against[0], others))
+    return faults
+
+
+def _fault(wanting: Chosen, fact: str, wanted: Sequence[str], giver: Chosen, others: Sequence[Chosen]) -> Fault:
+    what = (
+        f"{wanting.choice.name} wants {fact} = {' or '.join(wanted)}, "
+        f"but {giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
+    )
+    given = {name: value for other in others for name, value in other.entry.gives.items()}
+    if fitting := _fitting(wanting.choice.family, given):
+        return Fault(wanting.where, what, f"of the {wanting.choice.family} these fit: {', '.join(fitting)}")
+    givers = [e.name for e in plugin.entries(giver.choice.family) if e.gives.get(fact) in wanted]
+    mend = (
+        f"of the {giver.choice.family} these fit: {', '.join(givers)}"
+        if givers
+        else "choose another for one of the two"
+    )
+    return Fault(wanting.where, what, mend)
+
+
+def _fitting(family: str, given: Mapping[str, str]) -> list[str]:
+    """The plug-ins of a family that want nothing else than what is given."""
+    return [
+        entry.name
+        for entry in plugin.entries(family)
+        if not entry.error and all(given.get(fact, wanted[0]) in wanted for fact, wanted in entry.wants.items())
+    ]

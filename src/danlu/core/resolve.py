@@ -1,0 +1,356 @@
+"""Values of a recipe, checked against the index of plug-ins without importing one.
+
+A `Choice` is a plug-in named and every option of it settled, defaults included. It is what reuse keys and manifests are
+made of; the plug-in itself is made from it when a step really runs (`Choice.make`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from danlu.core import assets, digests, plugin
+from danlu.core.errors import DanluError, Fault, RecipeFaults
+from danlu.core.settings import named, with_main, worded
+
+_INSIDE = ("$defs", "items", "prefixItems", "properties", "additionalProperties", "required")
+
+
+class Typed(str):
+    """Text from the command line: a relative path in it starts at the working folder, not at the recipe's."""
+
+    __slots__ = ()
+
+
+class Pointer(str):
+    """A path or location whose content belongs in a reuse key; it is absolute, or names an asset or the hub."""
+
+    kind: str
+    """`files` or `location`."""
+
+    def __new__(cls, text: str, kind: str) -> Pointer:
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+    def fingerprint(self) -> str:
+        """What it holds. Raises DataError when it is missing, MachineError when it must be fetched first."""
+        return assets.fingerprint(str(self)) if self.kind == "location" else digests.path_digest(Path(self))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plug-in by name, with every option settled; a slot holds a Choice, or a list or mapping of them."""
+
+    family: str
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def entry(self) -> plugin.Entry:
+        """What the index knows of the plug-in."""
+        return plugin.find(self.family, self.name)
+
+    def plain(self) -> dict[str, Any]:
+        """`{name: {option: value}}` in JSON values; resolving it again gives an equal Choice."""
+        return {self.name: _each(self.settings, "", lambda leaf, _: _plain(leaf))}
+
+    def nested(self, where: str) -> Iterator[tuple[str, Choice]]:
+        """Every plug-in in its slots, and in theirs, with the slot's path; its options' paths begin with `where`."""
+        for place, leaf in _leaves(self.settings, where):
+            if isinstance(leaf, Choice):
+                yield place, leaf
+                yield from leaf.nested(f"{place}.{leaf.name}")
+
+    def pointers(self, where: str) -> Iterator[tuple[str, Pointer]]:
+        """Every file and location that it and its nested plug-ins point at, with its path; see `nested`."""
+        yield from ((place, leaf) for place, leaf in _leaves(self.settings, where) if isinstance(leaf, Pointer))
+        for slot, choice in self.nested(where):
+            options = _leaves(choice.settings, f"{slot}.{choice.name}")
+            yield from ((place, leaf) for place, leaf in options if isinstance(leaf, Pointer))
+
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on: settings with the content of what they point at, and the code of every plug-in.
+
+        A plug-in that says its fingerprint is None is never equal to itself, so that its step runs each time.
+        """
+        entry = self.entry
+        told: dict[str, Any] = {
+            "plugin": f"{self.family}/{self.name}",
+            "code": plugin.identity(entry),
+            "settings": _each(self.settings, "", lambda leaf, _: _identity(leaf)),
+        }
+        if "fingerprint" in entry.overrides:
+            fingerprint = self.make("").fingerprint()
+            told["fingerprint"] = secrets.token_hex(16) if fingerprint is None else fingerprint
+        return told
+
+    def make(self, where: str) -> Any:
+        """The plug-in itself; this imports its class. Raises RecipeFaults when the class refuses its settings.
+
+        `where` is what the paths of its options begin with.
+        """
+        cls = plugin.load(self.family, self.name)
+        try:
+            return cls(**_each(self.settings, where, _made))
+        except ValidationError as error:
+            raise RecipeFaults(worded(error, where, list(self.entry.fields))) from error
+
+
+def _plain(leaf: Any) -> Any:
+    return leaf.plain() if isinstance(leaf, Choice) else str(leaf) if isinstance(leaf, Pointer) else leaf
+
+
+def _identity(leaf: Any) -> Any:
+    if isinstance(leaf, Choice):
+        return leaf.identity()
+    return {"content": leaf.fingerprint()} if isinstance(leaf, Pointer) else leaf
+
+
+def _made(leaf: Any, where: str) -> Any:
+    return leaf.make(f"{where}.{leaf.name}") if isinstance(leaf, Choice) else _plain(leaf)
+
+
+def _each(value: Any, where: str, change: Callable[[Any, str], Any]) -> Any:
+    """The value with every leaf changed; a leaf is what is neither mapping nor list, and is told its path."""
+    if isinstance(value, Mapping):
+        return {key: _each(item, f"{where}.{key}", change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each(item, where, change) for item in value]
+    return change(value, where)
+
+
+def _leaves(value: Any, where: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    _each(value, where, lambda leaf, place: found.append((place, leaf)))
+    return found
+
+
+def resolve(family: str, value: Any, where: str, faults: list[Fault], base: Path | None = None) -> Choice | None:
+    """The plug-in that `value` names (`name`, `{name: {option: value}}` or `{name: main value}`), settled.
+
+    Relative paths start at `base` (default: the working folder). What is wrong is added to `faults`; a Choice with
+    faults tells which plug-ins are meant, and nothing else. None: no plug-in is meant.
+    """
+    return _Resolver(faults, base or Path.cwd()).choice(family, value, where, where)
+
+
+def resolve_options(
+    entry: plugin.Entry, options: Mapping[str, Any], where: str, faults: list[Fault], base: Path | None = None
+) -> Choice:
+    """The plug-in of `entry` with these options, settled; see `resolve`."""
+    return _Resolver(faults, base or Path.cwd()).with_options(entry, options, where)
+
+
+def resolve_value(
+    schema: Mapping[str, Any], value: Any, where: str, faults: list[Fault], base: Path | None = None
+) -> Any:
+    """A value checked against a JSON Schema, settled as an option of a plug-in is; None where it has a fault."""
+    return _Resolver(faults, base or Path.cwd()).value(schema, value, where, schema.get("$defs", {}))
+
+
+@dataclass
+class _Resolver:
+    faults: list[Fault]
+    base: Path
+
+    def fault(self, where: str, what: str, do: str = "") -> None:
+        self.faults.append(Fault(where, what, do))
+
+    def choice(self, family: str, value: Any, where: str, inside: str) -> Choice | None:
+        """`where` is the place of the slot, `inside` what the paths of the plug-in's options begin with."""
+        try:
+            name, given = named(value, family)
+            entry = plugin.find(family, str(name))
+            options = with_main(given, entry)
+        except DanluError as error:
+            self.fault(where, error.what, error.do)
+            return None
+        return self.with_options(entry, options, f"{inside}.{entry.name}")
+
+    def with_options(self, entry: plugin.Entry, options: Mapping[str, Any], where: str) -> Choice:
+        before = len(self.faults)
+        for unknown in [key for key in options if key not in entry.fields]:
+            near = plugin.did_you_mean(str(unknown), list(entry.fields)) or "; it has no options"
+            self.fault(f"{where}.{unknown}", f"{entry.name} has no such option{near}", f"danlu show {entry.name}")
+        choice = Choice(entry.family, entry.name, self.fields(entry, options, where))
+        if "validators" in entry.overrides and len(self.faults) == before:
+            try:
+                choice.make(where)
+            except RecipeFaults as refused:
+                self.faults += refused.faults
+        return choice
+
+    def fields(self, entry: plugin.Entry, options: Mapping[str, Any], where: str) -> dict[str, Any]:
+        settled = {}
+        for name, field in entry.fields.items():
+            place = f"{where}.{name}"
+            if name in options or "default" in field:
+                value = options[name] if name in options else field["default"]
+                settled[name] = self.value(field["schema"], value, place, field["schema"].get("$defs", {}))
+            elif field["required"]:
+                doc = " ".join(field["doc"].split())
+                self.fault(place, f"{entry.name} needs it" + (f": {doc}" if doc else ""), f"{place}=…")
+        return settled
+
+    def value(self, schema: Mapping[str, Any], value: Any, where: str, defs: Mapping[str, Any]) -> Any:
+        if "$ref" in schema:
+            return self.value(defs[schema["$ref"].rpartition("/")[2]], value, where, defs)
+        if "x-slot" in schema:
+            return self.choice(schema["x-slot"], value, where, where)
+        if "anyOf" in schema:
+            return self.any_of(schema, value, where, defs)
+        own = {word: rule for word, rule in schema.items() if word not in _INSIDE}
+        if not Draft202012Validator(own).is_valid(value) or not _is_finite(value):
+            self.fault(where, f"must be {words(schema, defs)}, not {shown(value)}", _hint(schema, value))
+            return None
+        if isinstance(value, Mapping):
+            return self.mapping(schema, value, where, defs)
+        if isinstance(value, list):
+            return self.list(schema, value, where, defs)
+        return self.leaf(schema, value)
+
+    def any_of(self, schema: Mapping[str, Any], value: Any, where: str, defs: Mapping[str, Any]) -> Any:
+        """The first alternative without a fault; else, if only one is of the value's type, what is wrong there."""
+        tried = []
+        for alternative in schema["anyOf"]:
+            trial = _Resolver([], self.base)
+            settled = trial.value(alternative, value, where, defs)
+            if not trial.faults:
+                return settled
+            tried.append(trial.faults)
+        deeper = [faults for faults in tried if all(fault.where != where for fault in faults)]
+        others = [faults for faults, option in zip(tried, schema["anyOf"], strict=True) if option.get("type") != "null"]
+        if value is not None and (len(deeper) == 1 or len(others) == 1):
+            self.faults += deeper[0] if len(deeper) == 1 else others[0]
+        else:
+            self.fault(where, f"must be {words(schema, defs)}, not {shown(value)}")
+        return None
+
+    def mapping(
+        self, schema: Mapping[str, Any], value: Mapping[Any, Any], where: str, defs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        known: Mapping[str, Any] = schema.get("properties", {})
+        others = schema.get("additionalProperties", True)
+        settled: dict[str, Any] = {}
+        for key, item in ((_key(key), item) for key, item in value.items()):
+            if key in known:
+                settled[key] = self.value(known[key], item, f"{where}.{key}", defs)
+            elif others is False:
+                self.fault(f"{where}.{key}", f"there is no such option{plugin.did_you_mean(key, list(known))}")
+            else:
+                settled[key] = self.value(others if isinstance(others, Mapping) else {}, item, f"{where}.{key}", defs)
+        for key in (key for key in known if key not in settled):
+            if "default" in known[key]:
+                settled[key] = self.value(known[key], known[key]["default"], f"{where}.{key}", defs)
+            elif key in schema.get("required", ()):
+                self.fault(f"{where}.{key}", f"must be given: {words(known[key], defs)}", f"{where}.{key}=…")
+        return settled
+
+    def list(self, schema: Mapping[str, Any], value: Sequence[Any], where: str, defs: Mapping[str, Any]) -> list[Any]:
+        first = schema.get("prefixItems", ())
+        settled = []
+        for k, item in enumerate(value):
+            inner = first[k] if k < len(first) else schema.get("items") or {}
+            place = f"{where}[{k}]"
+            if "x-slot" in inner:
+                settled.append(self.choice(inner["x-slot"], item, place, where))
+            else:
+                settled.append(self.value(inner, item, place, defs))
+        return settled
+
+    def leaf(self, schema: Mapping[str, Any], value: Any) -> Any:
+        if isinstance(value, str):
+            kind = schema.get("x-points")
+            return Pointer(self.place(value, kind), kind) if kind else str(value)
+        if schema.get("type") == "number":
+            return float(value)
+        return int(value) if schema.get("type") == "integer" else value
+
+    def place(self, text: str, kind: str) -> str:
+        if kind == "location" and text.startswith(("asset:", "hub:")):
+            return str(text)
+        start = Path.cwd() if isinstance(text, Typed) else self.base
+        return str(Path(start, Path(text).expanduser()).resolve())
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _key(key: Any) -> str:
+    return str(key) if isinstance(key, str) else json.dumps(key, default=str)
+
+
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+_RANGES = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+_POINTS = {
+    "files": "the path of a file or folder",
+    "location": "a model's place (asset:name, ./folder or hub:org/name@revision)",
+}
+
+
+def words(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> str:
+    """What a JSON Schema asks for, as a person says it: `a number >= 0 and < 1`, `one of cosine, linear`."""
+    if "$ref" in schema:
+        return words((defs or {}).get(schema["$ref"].rpartition("/")[2], {}), defs)
+    if "x-slot" in schema:
+        one = plugin.singular(schema["x-slot"])
+        return f"an {one}" if one[0] in "aeiou" else f"a {one}"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(words(option, defs) for option in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        allowed = schema.get("enum", [schema.get("const")])
+        return ("one of " if len(allowed) > 1 else "") + ", ".join(_key(value) for value in allowed)
+    if "x-points" in schema:
+        return _POINTS[schema["x-points"]]
+    return _TYPES.get(str(schema.get("type")), "a value") + _limits(schema, defs)
+
+
+def _limits(schema: Mapping[str, Any], defs: Mapping[str, Any] | None) -> str:
+    ranges = [f"{sign} {schema[word]}" for word, sign in _RANGES.items() if word in schema]
+    told = " " + " and ".join(ranges) if ranges else ""
+    if schema.get("type") == "array":
+        few, many = schema.get("minItems", 0), schema.get("maxItems")
+        told += f" of {few}" if few == many else f" of at least {few}" if few else f" of at most {many}" if many else ""
+        return told + (f", each {words(schema['items'], defs)}" if schema.get("items") else "")
+    if schema.get("minLength") == 1:
+        told += " that is not empty"
+    if "pattern" in schema:
+        told += f" that matches {schema['pattern']}"
+    if schema.get("type") == "object" and "properties" in schema:
+        told += f" with {', '.join(schema['properties'])}"
+    return told
+
+
+def shown(value: Any) -> str:
+    """A value as a recipe writes it, cut to a few words."""
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _hint(schema: Mapping[str, Any], value: Any) -> str:
+    """How the commonest slips are mended."""
+    if schema.get("type") == "boolean" and str(value).lower() in ("yes", "no", "on", "off"):
+        return "write true or false: in YAML 1.2 yes, no, on and off are text"
+    if schema.get("type") == "array" and isinstance(value, str):
+        return f"[{value}]"
+    if schema.get("type") == "string" and isinstance(value, bool | int | float):
+        return f'put it in quotes: "{_key(value)}"'
+    return ""
