@@ -1,0 +1,71 @@
+"""From a version back to its data: what was made of what, told by the manifests that were stored when it was published.
+
+So it can be told for as long as the version exists, also when the artifacts themselves were cleaned away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from danlu.registry.versions import Version
+
+
+class Node(TypedDict):
+    """One thing that was made, and what it was made from: plain values, ready for JSON.
+
+    `kind` is `version` at the root, below it what an artifact holds (`data`, `model` …); `name` is the reference or the
+    step. `inputs` are by the name that the stage gives them; under the root by step.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    inputs: dict[str, Node]
+    facts: NotRequired[dict[str, Any]]
+    """The rest: of an artifact its manifest (stage, settings, code, files, numbers, machine, seconds, created), of a
+    version its recipe, time and files. Left out where the same artifact stands in the tree above (`again`), or where
+    its manifest was not stored (`missing`)."""
+    again: NotRequired[bool]
+    missing: NotRequired[bool]
+
+
+_LINKS = ("kind", "step", "digest", "inputs")
+
+
+def lineage(version: Version) -> Node:
+    """The tree from a version to the recipe's sources; an artifact that is used twice is told once in full."""
+    known = {manifest["key"]: manifest for manifest in version.manifests}
+    used = {told["key"] for manifest in known.values() for told in manifest["inputs"].values()}
+    seen: set[str] = set()
+    made_from = {m["step"]: _node(m, known, seen) for key, m in known.items() if key not in used}
+    files = {path: {"sha256": file.sha256, "size": file.size} for path, file in version.files.items()}
+    facts = {"published": version.published, "recipe": version.metadata.get("recipe"), "files": files}
+    return {"kind": "version", "name": version.reference, "digest": version.digest, "inputs": made_from, "facts": facts}
+
+
+def _node(told: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], seen: set[str]) -> Node:
+    node: Node = {"kind": told["kind"], "name": told["step"], "digest": told["digest"], "inputs": {}}
+    if told["key"] in seen:
+        return {**node, "again": True}
+    seen.add(told["key"])
+    manifest = known.get(told["key"])
+    if manifest is None:
+        return {**node, "missing": True}
+    node["inputs"] = {name: _node(source, known, seen) for name, source in manifest["inputs"].items()}
+    node["facts"] = {name: value for name, value in manifest.items() if name not in _LINKS}
+    return node
+
+
+def steps(version: Version) -> list[Node]:
+    """The artifacts a version was made from, each once, every one after those it was made from."""
+    found: list[Node] = []
+
+    def walk(node: Node) -> None:
+        for source in node["inputs"].values():
+            walk(source)
+        if "again" not in node:
+            found.append(node)
+
+    walk(lineage(version))
+    return found[:-1]
