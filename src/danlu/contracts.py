@@ -45,8 +45,6 @@ __all__ = [
     "Technique", "Tracker", "Turn", "collate", "iterate_rows", "slot",
 ]  # fmt: skip
 
-# ---- data ----------------------------------------------------------------------------------------------------------
-
 
 class Source(Plugin):
     """Where rows come from. It never knows the task."""
@@ -80,9 +78,6 @@ class Operator(Plugin):
     @abstractmethod
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         """The changed table and what was done to it."""
-
-
-# ---- model ---------------------------------------------------------------------------------------------------------
 
 
 class Backbone(Plugin):
@@ -224,10 +219,7 @@ class Task(Plugin):
         return x
 
     def from_json(self, value: Any) -> Any:
-        """The input in a request: the inverse of `to_json`, for what a stranger sent. It reads no path.
-
-        Raises DataError when the value is not what `request_schema` says.
-        """
+        """The inverse, for what a stranger sent: reads no path; raises DataError when it is not as the schema says."""
         return value
 
     def request_schema(self) -> dict[str, Any]:
@@ -345,9 +337,6 @@ class Runtime(Plugin):
         """The form in a folder; `torch_module()` replays the model's parts, for a runtime that needs the module."""
 
 
-# ---- judging -------------------------------------------------------------------------------------------------------
-
-
 class Metric(Plugin):
     """A number about answers, so that torch, ONNX, HTTP and ensembles are judged alike; or about a form itself.
 
@@ -385,9 +374,6 @@ class Tracker(Plugin):
 
     def close(self) -> None:
         """The run is over."""
-
-
-# ---- stages --------------------------------------------------------------------------------------------------------
 
 
 class Stage(Plugin):

@@ -1,0 +1,19 @@
+"""Keep freed memory in the process, so that training does not fetch it from the system again at every step."""
+
+import ctypes
+import platform
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # <malloc.h>
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for reuse from now on; True if it does so. Other C libraries are left alone.
+
+    Gradients as large as an embedding table are otherwise mapped, zeroed page by page and unmapped at every step: 8 % of
+    a step of a 22-million-parameter encoder. The price: the process stays as large as it once was.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_THRESHOLD, 2**30)) and bool(mallopt(_TRIM_THRESHOLD, _LARGEST))

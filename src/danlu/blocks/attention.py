@@ -1,0 +1,53 @@
+"""Attention for training on CPUs, in the form that transformers' `AttentionInterface` wants."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from danlu.blocks.dropout import dropout as drop
+
+LONGEST = 512
+"""Keys up to which attention without dropout is written out: beyond, its memory (keys x queries) costs more than it saves."""
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention (Vaswani et al., 2017), with the cheaper of two ways to compute it.
+
+    `query` is [batch, heads, queries, size]; `key` and `value` are [batch, heads, keys, size], or a divisor of the heads.
+    `attention_mask` is added to the scores and carries any causal mask; None lets all attend to all. The result is
+    [batch, queries, heads, size].
+
+    torch's fused kernel has no dropout on CPUs, and its backward pass in bfloat16 takes 22 ms where the written-out one
+    takes 2 (32 texts of 27 tokens, 12 heads of 32, one core). Everywhere else it is the cheaper one.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    rate = dropout if module.training else 0.0
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    learns = torch.is_grad_enabled() and query.requires_grad
+    narrow = query.dtype != torch.float32 and key.shape[2] <= LONGEST
+    if query.device.type == "cpu" and (rate or (learns and narrow)):
+        mixed = _written_out(query, key, value, attention_mask, scaling, rate)
+    else:
+        mask = attention_mask.to(query.dtype) if attention_mask is not None else None
+        mixed = functional.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, scale=scaling)
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scaling: float, rate: float) -> Tensor:
+    scores = torch.matmul(q, k.transpose(2, 3)).float()  # softmax in bfloat16 takes six times as long for odd widths
+    scores = scores * scaling if mask is None else torch.add(mask, scores, alpha=scaling)
+    weights = scores.softmax(-1).to(v.dtype)
+    return torch.matmul(drop(weights, rate), v)

@@ -1,0 +1,73 @@
+"""Labels given against true labels: the counts that accuracy, precision, recall and F1 are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from danlu.core.errors import DataError
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Average = Literal["macro", "micro", "weighted"]
+
+
+@dataclass(frozen=True)
+class LabelPairs:
+    """One pair (true label, given label) a row, as positions in `labels`; both arrays have shape [rows]."""
+
+    labels: tuple[str, ...]
+    gold: np.ndarray[Any, np.dtype[np.int64]]
+    given: np.ndarray[Any, np.dtype[np.int64]]
+
+    @classmethod
+    def read(cls, answers: Sequence[Any], gold: Sequence[Any]) -> LabelPairs:
+        """From answers and true answers, each a dict with `label`. Raises DataError when the two differ in length."""
+        labels = label_names(answers, gold)
+        place = {label: k for k, label in enumerate(labels)}
+        pairs = [[place[answer["label"]] for answer in side] for side in (gold, answers)]
+        return cls(labels, np.array(pairs[0], dtype=np.int64), np.array(pairs[1], dtype=np.int64))
+
+    def table(self, weights: np.ndarray[Any, Any]) -> Numbers:
+        """Weighted counts [true label, given label]."""
+        size = len(self.labels)
+        counts = np.bincount(self.gold * size + self.given, weights=weights, minlength=size * size)
+        return counts.reshape(size, size).astype(np.float64)
+
+
+def label_names(answers: Sequence[Any], gold: Sequence[Any]) -> tuple[str, ...]:
+    """Every label that can be given, in the model's own order, then those that only the truth has.
+
+    Raises DataError when answers and truth differ in number, or a row has no true label.
+    """
+    if len(answers) != len(gold):
+        raise DataError(f"there are {len(answers)} answers for {len(gold)} true ones", where="metric")
+    missing = sum(g is None or g.get("label") is None for g in gold)
+    if missing:
+        raise DataError(
+            f"{missing} of {len(gold)} rows have no true label", where="metric", do="judge labelled rows only"
+        )
+    known = dict.fromkeys(label for answer in answers for label in answer.get("scores") or (answer["label"],))
+    others = {side["label"] for rows in (gold, answers) for side in rows} - known.keys()
+    return (*known, *sorted(others))
+
+
+def averaged(top: Numbers, bottom: Numbers, read: LabelPairs, table: Numbers, average: Average) -> dict[str, Any]:
+    """The ratio `top / bottom` of each label and its averages.
+
+    Gives `{value, macro, micro, weighted, labels: {label: ratio}}`. `top` and `bottom` have shape [labels], `table` is
+    `read.table(weights)`; `value` is the average asked for. A label without a row, true or given, has no ratio (NaN)
+    and counts in no average; where only `bottom` is 0 the ratio is 0, as in scikit-learn.
+    """
+    gold, given = table.sum(axis=1), table.sum(axis=0)
+    each = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    here = gold + given > 0
+    averages: dict[str, float] = {
+        "macro": float(each[here].mean()) if here.any() else float("nan"),
+        "micro": float(top.sum() / bottom.sum()) if bottom.sum() else float("nan"),
+        "weighted": float(each @ gold / gold.sum()) if gold.sum() else float("nan"),
+    }
+    shown = np.where(here, each, np.nan).tolist()
+    return {"value": averages[average], **averages, "labels": dict(zip(read.labels, shown, strict=True))}

@@ -1,0 +1,169 @@
+"""transformers: its model classes from a folder's `config.json` and safetensors.
+
+Nothing here touches a network or runs code that came with a model: a configuration is cleaned of whatever names code,
+pickles are not read, and the library is handed tensors, never a path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers.initialization import no_init_weights
+from transformers.masking_utils import eager_mask
+
+from danlu.blocks.attention import attend
+from danlu.blocks.dropout import use_dropout
+from danlu.contracts import Head
+from danlu.core.errors import DataError, RecipeError
+from danlu.core.files import write_atomic
+
+_Classifier: Any = transformers.AutoModelForSequenceClassification
+_ATTENTION = "danlu"
+transformers.AttentionInterface.register(_ATTENTION, attend)
+transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
+
+_NAMES_CODE = frozenset({"auto_map", "attn_implementation", "experts_implementation", "quantization_config"})
+_ALWAYS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
+_RATES = frozenset({
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "hidden_dropout", "attention_dropout", "dropout",
+    "classifier_dropout", "seq_classif_dropout", "embd_pdrop", "resid_pdrop", "attn_pdrop", "summary_first_dropout",
+})  # fmt: skip
+
+# ---- configuration ---------------------------------------------------------------------------------------------------
+
+
+def clean(config: Any) -> Any:
+    """A configuration without what names code or kernels to fetch: `auto_map`, and keys that begin with `_`."""
+    if isinstance(config, dict):
+        return {k: clean(v) for k, v in config.items() if k not in _NAMES_CODE and not k.startswith("_")}
+    return [clean(item) for item in config] if isinstance(config, list) else config
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration in a folder, cleaned. Raises DataError when transformers can't use it."""
+    path = folder / "config.json"
+    try:
+        plain = clean(json.loads(path.read_text("utf-8")))
+        kind = plain["model_type"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"is not a model's configuration: {type(error).__name__}: {error}", where=str(path)) from error
+    if kind not in transformers.CONFIG_MAPPING:
+        what = f"transformers {transformers.__version__} knows no model of the type {kind!r}"
+        raise DataError(what, where=str(path), do="upgrade transformers, or choose another model")
+    try:
+        return transformers.CONFIG_MAPPING[kind].from_dict({**plain, **_ALWAYS})
+    except Exception as error:  # the library checks with several validators
+        raise DataError(f"the configuration can't be used: {error}", where=str(path)) from error
+
+
+def write_config(folder: Path, module: nn.Module) -> None:
+    """Write the `config.json` from which plain transformers builds the same class."""
+    config: Any = module.config
+    config.architectures = [type(module).__name__]
+    config.dtype = "float32"
+    write_atomic(folder / "config.json", json.dumps(clean(json.loads(config.to_json_string())), indent=2) + "\n")
+
+
+def _for_head(config: Any, head: Head, pad_id: int, dropout: float | None) -> Any:
+    if head.per != "input":
+        raise RecipeError(f"a pretrained model has no {head.per} head here", do="choose a task that gives head: input")
+    config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
+    config.label2id = {label: place for place, label in config.id2label.items()}
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = pad_id
+    if dropout is not None:
+        for name in _RATES & vars(config).keys():
+            setattr(config, name, dropout)
+    return config
+
+
+# ---- modules ---------------------------------------------------------------------------------------------------------
+
+
+def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -> nn.Module:
+    """The module of a folder's configuration with a head; its weights are not set."""
+    config = _for_head(read_config(folder), head, pad_id, dropout)
+    if type(config) not in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        what = f"transformers has no classifier for a model of the type {config.model_type!r}"
+        raise DataError(what, where=str(folder), do="choose a text encoder, such as asset:minilm")
+    with _quiet(), no_init_weights():
+        module: nn.Module = _Classifier.from_config(config, dtype=torch.float32)
+    return speed_up(module)
+
+
+def start(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -> tuple[nn.Module, list[str]]:
+    """The module with the folder's weights, and the names of those still random: the head, and a pooler not there.
+
+    Random ones are drawn from torch's global generator. Raises DataError when the weights do not fit the module.
+    """
+    empty: Any = build(folder, head, pad_id, dropout)
+    with _quiet():
+        module, report = type(empty).from_pretrained(
+            None,
+            config=empty.config,
+            state_dict=read_weights(folder),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
+    resized = {name if isinstance(name, str) else name[0] for name in report["mismatched_keys"]}
+    fresh = sorted({*report["missing_keys"], *resized})
+    body = [n for n in fresh if n.startswith(f"{module.base_model_prefix}.") and (n in resized or "pooler" not in n)]
+    if body:
+        what = f"its weights do not fit its configuration; missing or of another shape: {_three(body)}"
+        raise DataError(what, where=str(folder), do="get the model again, whole")
+    return speed_up(module), fresh
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of `model.safetensors`, or of the files its index names. Raises DataError."""
+    names = ["model.safetensors"]
+    index = folder / "model.safetensors.index.json"
+    try:
+        if index.is_file():
+            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        found: dict[str, Tensor] = {}
+        for name in names:
+            if Path(name).name != name:
+                raise DataError(f"its index names {name!r}, which is no file of the folder", where=str(index))
+            with safe_open(folder / name, framework="pt") as file:
+                found |= {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"the weights can't be read: {error}", where=str(folder / names[0])) from error
+    return found
+
+
+def _three(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def speed_up(module: nn.Module) -> nn.Module:
+    """The module with our attention, where its class has a choice, and our dropout: the same answers, less time."""
+    model: Any = module
+    if model._supports_attention_backend:
+        model.set_attn_implementation(_ATTENTION)
+    use_dropout(module)
+    return module
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's own reports on what was loaded: ours are errors."""
+    logging: Any = transformers.utils.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,186 @@
+"""Eight-bit weights in an ONNX graph, multiplied as integers by ONNX Runtime.
+
+Every row of activations (one token of one text) gets a scale of its own: an answer never depends on what else is in the
+batch, and one outlying token costs the others no precision. Weights have a scale per output, tables that are looked up
+one per `BLOCK` numbers. Weights of convolutions are only stored in eight bits: the runtime turns them back on loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+BLOCK = 64
+_RUNTIME = "com.microsoft"
+
+
+def quantize(model: onnx.ModelProto, smallest: int) -> list[str]:
+    """Change a graph in place; returns the names of the weights that are now int8, none if there was nothing to do.
+
+    Touched are float32 weights of MatMul, Gemm, Gather and Conv that hold at least `smallest` numbers.
+    """
+    rewriter = _Rewriter(model.graph, smallest)
+    rewriter.run()
+    if rewriter.done and all(opset.domain != _RUNTIME for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(_RUNTIME, 1))
+    return rewriter.done
+
+
+def column_steps(weight: Array) -> Array:
+    """The size of one integer step for each column of a weight [inputs, outputs].
+
+    A column uses as many of the steps −127…127 as it can while no two neighbours of one sign exceed 127 together:
+    processors without VNNI instructions add two products (each up to 255 × a weight) in 16 bits, and would cut off
+    larger sums. So the same model gives the same answers on all of them.
+    """
+    up, down = np.maximum(weight, 0), np.maximum(-weight, 0)
+    largest = np.abs(weight).max(axis=0)
+    for part in (up, down):
+        largest = np.maximum(largest, (part[1:] + part[:-1]).max(axis=0, initial=0))
+    return _steps(largest)
+
+
+def _steps(largest: Array) -> Array:
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def _integers(weight: Array, steps: Array) -> Array:
+    return np.clip(np.round(weight / steps), -127, 127).astype(np.int8)
+
+
+class _Rewriter:
+    """Copies a graph's nodes one by one, and puts several in the place of those whose weights it stores in int8."""
+
+    def __init__(self, graph: onnx.GraphProto, smallest: int) -> None:
+        self.graph, self.smallest = graph, smallest
+        self.weights = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.rows: dict[str, tuple[str, str]] = {}
+        self.done: list[str] = []
+
+    def run(self) -> None:
+        change = {"MatMul": self.matmul, "Gemm": self.gemm, "Gather": self.gather, "Conv": self.conv}
+        for node in self.graph.node:
+            if node.op_type not in change or not change[node.op_type](node):
+                self.nodes.append(node)
+        used = _used_names(self.nodes) | {output.name for output in self.graph.output}
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.node[:], self.graph.initializer[:]
+        self.graph.node.extend(self.nodes)
+        self.graph.initializer.extend([*kept, *self.constants.values()])
+
+    def matmul(self, node: onnx.NodeProto) -> bool:
+        weight = self.weight(node.input[1], 2)
+        if weight is None:
+            return False
+        self.multiply(node.input[0], node.input[1], weight, node.output[0])
+        return True
+
+    def gemm(self, node: onnx.NodeProto) -> bool:
+        given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        weight = self.weight(node.input[1], 2)
+        if weight is None or given.get("transA") or (given.get("alpha", 1), given.get("beta", 1)) != (1, 1):
+            return False
+        name = node.input[1]
+        if given.get("transB"):
+            name, weight = f"{name}.T", weight.T
+        biased = len(node.input) > 2
+        product = f"{node.output[0]}.product" if biased else node.output[0]
+        self.multiply(node.input[0], name, weight, product)
+        if biased:
+            self.add("Add", [product, node.input[2]], node.output[0])
+        return True
+
+    def gather(self, node: onnx.NodeProto) -> bool:
+        """Look up integers and their scales instead of numbers."""
+        table = self.weight(node.input[0], 2)
+        if table is None or any(attribute.name == "axis" and attribute.i for attribute in node.attribute):
+            return False
+        name, ids, out = node.input[0], node.input[1], node.output[0]
+        rows, width = table.shape
+        blocks = table.reshape(rows, -1, BLOCK if width % BLOCK == 0 else width)
+        steps = _steps(np.abs(blocks).max(axis=2, keepdims=True))
+        picked = self.add("Gather", [self.constant(f"{name}.blocks", _integers(blocks, steps)), ids], f"{out}.int8")
+        scale = self.add("Gather", [self.constant(f"{name}.block_scale", steps), ids], f"{out}.scale")
+        numbers = self.add("Cast", [picked], f"{out}.float", to=onnx.TensorProto.FLOAT)
+        scaled = self.add("Mul", [numbers, scale], f"{out}.blocks")
+        shape = self.add(
+            "Concat", [self.add("Shape", [ids], f"{out}.ids"), self.constant("int8.all", [-1])], f"{out}.shape", axis=0
+        )
+        self.add("Reshape", [scaled, shape], out)
+        self.done.append(name)
+        return True
+
+    def conv(self, node: onnx.NodeProto) -> bool:
+        """The graph's own nodes turn the weight back; the runtime computes them once, when it loads."""
+        name = node.input[1]
+        weight = self.weight(name)
+        if weight is None:
+            return False
+        steps = _steps(np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True))
+        stored = self.constant(f"{name}.int8", _integers(weight, steps))
+        numbers = self.add("Cast", [stored], f"{node.output[0]}.float", to=onnx.TensorProto.FLOAT)
+        node.input[1] = self.add("Mul", [numbers, self.constant(f"{name}.scale", steps)], f"{node.output[0]}.weight")
+        self.nodes.append(node)
+        self.done.append(name)
+        return True
+
+    def multiply(self, x: str, name: str, weight: Array, out: str) -> None:
+        """out = x · weight, as integers."""
+        steps = column_steps(weight)
+        integers, largest = self.rows.get(x) or self.quantize_rows(x)
+        inputs = [
+            integers,
+            self.constant(f"{name}.int8", _integers(weight, steps)),
+            self.constant("int8.step", np.float32(1 / 127)),
+            self.constant(f"{name}.scale", steps),
+            self.constant("int8.zero", np.uint8(128)),
+        ]
+        product = self.add("MatMulIntegerToFloat", inputs, f"{out}.unscaled", domain=_RUNTIME)
+        self.add("Mul", [product, largest], out)
+        self.done.append(name)
+
+    def quantize_rows(self, x: str) -> tuple[str, str]:
+        """x / (the largest magnitude in its row) in steps of 1/127 around 128, and those largest magnitudes."""
+        magnitude = self.add("Abs", [x], f"{x}.abs")
+        top = self.add("ReduceMax", [magnitude, self.constant("int8.last", [-1])], f"{x}.top", keepdims=1)
+        largest = self.add("Max", [top, self.constant("int8.tiny", np.float32(1e-30))], f"{x}.largest")
+        unit = self.add("Div", [x, largest], f"{x}.unit")
+        step, zero = self.constant("int8.step", np.float32(1 / 127)), self.constant("int8.zero", np.uint8(128))
+        self.rows[x] = self.add("QuantizeLinear", [unit, step, zero], f"{x}.int8"), largest
+        return self.rows[x]
+
+    def weight(self, name: str, axes: int | None = None) -> Array | None:
+        """A constant of the graph, if it is one of ours to change."""
+        tensor = self.weights.get(name)
+        if tensor is None or axes not in (None, len(tensor.dims)) or np.prod(tensor.dims) < self.smallest:
+            return None
+        return numpy_helper.to_array(tensor)
+
+    def constant(self, name: str, value: Any) -> str:
+        if name not in self.constants:
+            array = np.asarray(value)
+            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        return name
+
+    def add(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(op, inputs, [output], name=f"{output}/{op}", domain=domain, **attributes))
+        return output
+
+
+def _used_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """What nodes take in, also those of the graphs inside them."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                names |= _used_names(graph.node) | {output.name for output in graph.output}
+    return names

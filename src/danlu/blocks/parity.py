@@ -1,0 +1,86 @@
+"""How far the answers of two forms of a model lie apart, row by row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from danlu.contracts import Answer, Task
+
+TIE = 1e-6
+"""Two labels whose scores are this close are a tie: arithmetic in another order may pick either."""
+_WORST = 10
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Distances (`Task.distance`) and changed decisions, both of shape [rows]; `before` and `after` are decisions."""
+
+    distances: np.ndarray[Any, np.dtype[np.float64]]
+    changed: np.ndarray[Any, np.dtype[np.bool_]]
+    before: list[Any]
+    after: list[Any]
+
+    @property
+    def greatest(self) -> float:
+        """The greatest distance; NaN when an answer is not comparable."""
+        return float(self.distances.max())
+
+    @property
+    def p99(self) -> float:
+        """The 99th percentile of the distances."""
+        return float(np.percentile(self.distances, 99))
+
+    @property
+    def changed_share(self) -> float:
+        return float(self.changed.mean())
+
+    def per_label(self) -> dict[str, dict[str, int]]:
+        """Decision before → `{rows, changed}`."""
+        rows = Counter(map(str, self.before))
+        moved = Counter(str(decision) for decision, changed in zip(self.before, self.changed, strict=True) if changed)
+        return {name: {"rows": rows[name], "changed": moved[name]} for name in sorted(rows)}
+
+    def worst(self) -> list[dict[str, Any]]:
+        """The ten rows that lie furthest apart: `{row, distance, before, after}`."""
+        order = np.argsort(-self.distances, kind="stable")[:_WORST]
+        return [
+            {"row": int(k), "distance": float(self.distances[k]), "before": self.before[k], "after": self.after[k]}
+            for k in order
+            if self.distances[k] > 0
+        ]
+
+    def plain(self) -> dict[str, Any]:
+        """In JSON values."""
+        return {
+            "distance_max": self.greatest,
+            "distance_p99": self.p99,
+            "changed": int(self.changed.sum()),
+            "changed_share": self.changed_share,
+            "changed_per_label": self.per_label(),
+        }
+
+
+def agreement(task: Task, before: Sequence[Answer], after: Sequence[Answer]) -> Agreement:
+    """Compare the answers of two forms to the same inputs, in the same order."""
+    pairs = list(zip(before, after, strict=True))
+    distances = np.array([task.distance(a, b) for a, b in pairs], dtype=np.float64)
+    changed = np.array([_decision(a) != _decision(b) and not _tie(a, b) for a, b in pairs], dtype=bool)
+    return Agreement(distances, changed, [_decision(a) for a in before], [_decision(b) for b in after])
+
+
+def _decision(answer: Answer) -> Any:
+    """What a caller acts on: the label of an answer that has one, else the whole answer."""
+    return answer["label"] if isinstance(answer, Mapping) and "label" in answer else answer
+
+
+def _tie(a: Answer, b: Answer) -> bool:
+    """Whether the first form held the second one's label for as good as its own."""
+    if not (isinstance(a, Mapping) and a.get("scores")):
+        return False
+    scores = a["scores"]
+    return bool(abs(scores[a["label"]] - scores.get(_decision(b), -1.0)) <= TIE)

@@ -1,0 +1,124 @@
+"""Draw the page: formats for numbers, and the template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from danlu.blocks.report import charts
+
+_HERE = Path(__file__).parent
+_ABSENT: dict[str, Any] = {
+    "baselines": {}, "calibration": {}, "confusion": {}, "labels": [], "latency_ms": {}, "operators": [],
+    "rests_on": [], "roc": {}, "size_mb": None, "warnings": [], "worst": [],
+}  # fmt: skip
+"""What not every evaluation has; its part of the page is then left out."""
+_MOST_IN_MATRIX = 20
+_MOST_PAIRS = 20
+_ACRONYMS = {"auc", "f1", "roc"}
+
+
+def page(scores: Mapping[str, Any]) -> str:
+    """The report as one HTML document, from what `scores.json` holds; every text in it is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": figure,
+        "count": count,
+        "signed": signed,
+        "words": words,
+        "spoken": spoken,
+        "one_line": one_line,
+        "unit": unit,
+    }
+    style = Markup((_HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    scores = _ABSENT | dict(scores)
+    models = compared(scores)
+    return environment.get_template("report.html").render(
+        scores=scores,
+        style=style,
+        charts=charts,
+        models=models,
+        scales=scales(models),
+        pairs=confused(scores["confusion"]),
+        in_matrix=_MOST_IN_MATRIX,
+    )
+
+
+def compared(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model and the baselines, as rows of one table: `{name, role, metrics, size_mb, latency_ms, difference}`."""
+    own = {"name": scores["form"], "role": "model", "metrics": scores["metrics"], "difference": None, "verdict": ""}
+    measured = {"size_mb": scores["size_mb"], "latency_ms": scores["latency_ms"]}
+    baselines = [{"name": name, "role": "baseline", **row} for name, row in scores["baselines"].items()]
+    return [own | measured, *baselines]
+
+
+def scales(models: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Metric → the range that holds every interval in its column; metrics without an interval are left out."""
+    found: dict[str, list[float]] = {}
+    for model in models:
+        for name, told in model["metrics"].items():
+            if told["low"] is not None:
+                found.setdefault(name, []).extend((told["low"], told["value"], told["high"]))
+    return {name: (min(ends), max(ends)) for name, ends in found.items()}
+
+
+def confused(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pairs of labels that are taken for one another most often: `{gold, label, rows, share}`."""
+    names, matrix = confusion.get("names", []), confusion.get("matrix", [])
+    pairs = [
+        {"gold": names[i], "label": names[j], "rows": rows, "share": rows / (sum(matrix[i]) or 1)}
+        for i in range(len(names))
+        for j, rows in enumerate(matrix[i])
+        if i != j and rows
+    ]
+    return sorted(pairs, key=lambda pair: -pair["rows"])[:_MOST_PAIRS]
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed number of decimals; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A number of things, with thousands set apart."""
+    return f"{value:,.0f}"
+
+
+def unit(value: float | None, name: str) -> str:
+    """A measured quantity with three significant digits and its unit."""
+    if value is None:
+        return "–"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f} {name}"
+
+
+def words(name: str) -> str:
+    """A recipe's name as a title: `text_classification` → `Text classification`, `roc_auc` → `ROC AUC`."""
+    said = spoken(name)
+    return said[:1].upper() + said[1:]
+
+
+def spoken(name: str) -> str:
+    """A recipe's name within a sentence."""
+    return " ".join(part.upper() if part in _ACRONYMS else part for part in name.split("_"))
+
+
+def one_line(value: Any) -> str:
+    """Settings as compact text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,64 @@
+"""The last table of a run: every form of the model and every baseline, with what it is worth and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import escape
+
+COLUMNS = ("", "accuracy", "F1", "MB", "ms at batch 1", "ms at batch 32")
+"""The header of `cells`; milliseconds are per input."""
+_METRICS = ("accuracy", "f1")
+_BATCHES = ("1", "32")
+
+
+def rows(scores: Mapping[str, Any] | None, parity: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Forms first, then baselines, from what `scores.json` and `parity.json` hold; either may be missing.
+
+    A row is `{name, default, baseline, metrics: {name: {value, low, high}}, size_mb, latency_ms}`: sizes in MB (10⁶
+    bytes), latency in ms per input by batch size; what was not measured is None or left out.
+    """
+    forms: Mapping[str, Any] = parity["forms"] if parity else {scores["form"]: scores} if scores else {}
+    default = parity["default"] if parity else scores["form"] if scores else ""
+    baselines: Mapping[str, Any] = scores["baselines"] if scores else {}
+    return [
+        *(_row(f"{default} over HTTP" if n == "http" else n, told, default=n == default) for n, told in forms.items()),
+        *(_row(name, told, baseline=True) for name, told in baselines.items()),
+    ]
+
+
+def _row(name: str, told: Mapping[str, Any], *, default: bool = False, baseline: bool = False) -> dict[str, Any]:
+    judged = {
+        metric: {end: score[end] for end in ("value", "low", "high")}
+        for metric, score in told["metrics"].items()
+        if score.get("low") is not None
+    }
+    latency = {batch: ms for batch, ms in (told.get("latency_ms") or {}).items() if batch.isdecimal()}
+    common = {"name": name, "default": default, "baseline": baseline, "metrics": judged}
+    return {**common, "size_mb": told.get("size_mb"), "latency_ms": latency}
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A row as text, for a terminal, a README or a card; see `COLUMNS`."""
+    note = " (baseline)" if row["baseline"] else " (served)" if row["default"] else ""
+    scores = [_score(row["metrics"].get(name)) for name in _METRICS]
+    latency = [_number(row["latency_ms"].get(batch)) for batch in _BATCHES]
+    return [row["name"] + note, *scores, _number(row["size_mb"]), *latency]
+
+
+def html(table: Sequence[Mapping[str, Any]]) -> str:
+    """The table for a notebook."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) + "</tr>" for row in table)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _score(told: Mapping[str, Any] | None) -> str:
+    return f"{told['value']:.3f} ({told['low']:.3f}–{told['high']:.3f})" if told else "–"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,125 @@
+"""Text to token ids, by the `tokenizers` library alone: neither transformers nor torch is needed to ask a model.
+
+The processor keeps the files it was read from and writes them again, so that plain transformers, given the folder of a
+model, cuts a text into the same tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from danlu.core.errors import DataError
+from danlu.core.files import write_atomic
+
+_TOKENIZER, _CONFIG = "tokenizer.json", "tokenizer_config.json"
+_KEPT = (
+    "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
+_UNLIMITED = 1_000_000
+_MOST_CHARACTERS_A_TOKEN = 1000
+_CONVERT = (
+    "write one with: python -c 'import transformers as t; "
+    't.AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")\''
+)
+
+
+class TextProcessor:
+    """A tokenizer with the special tokens, padding and greatest length its model was trained with."""
+
+    def __init__(self, files: Mapping[str, bytes], most: int | None, where: str = "") -> None:
+        """`files` are those of a tokenizer by name; `most` is the greatest number of tokens its model can take."""
+        self._files, self.most = dict(files), most
+        try:
+            self._whole = Tokenizer.from_buffer(files[_TOKENIZER])
+        except Exception as error:  # the library raises plain Exception
+            raise DataError(f"the tokenizer can't be read: {error}", where=where) from error
+        self._whole.no_padding()
+        self._whole.no_truncation()
+        self._cut: dict[int, Tokenizer] = {}
+        config = json.loads(files.get(_CONFIG, b"{}"))
+        self.pad = {"input_ids": self._padding(config), "attention_mask": 0, "token_type_ids": 0}
+        self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
+
+    def _padding(self, config: Mapping[str, Any]) -> int:
+        token = config.get("pad_token")
+        content = token.get("content") if isinstance(token, dict) else token
+        known = self._whole.token_to_id(content) if content else None
+        return known or 0
+
+    @property
+    def size(self) -> int:
+        """How many ids there are."""
+        return int(self._whole.get_vocab_size())
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up a shorter text."""
+        return self.pad["input_ids"]
+
+    def inputs(self, x: str, limit: int | None = None) -> dict[str, Any]:
+        """`input_ids` and `attention_mask` of a text, int64 [tokens]; `token_type_ids` where they are not all zero.
+
+        A text is cut to `limit` tokens, special ones included, and to what the model can take. A lone surrogate, which
+        no file can hold, becomes U+FFFD.
+        """
+        most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
+        encoding = self._cutter(most).encode(_storable(x[: most * _MOST_CHARACTERS_A_TOKEN]))
+        ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
+        arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        if self._typed:
+            arrays["token_type_ids"] = np.array(encoding.type_ids or [0], dtype=np.int64)
+        return arrays
+
+    def _cutter(self, most: int) -> Tokenizer:
+        """The tokenizer that cuts at `most`; one for each length, since cutting is a state of a tokenizer."""
+        if most not in self._cut:
+            tokenizer = Tokenizer.from_str(self._whole.to_str())
+            if most < _UNLIMITED:
+                tokenizer.enable_truncation(most)
+            self._cut[most] = tokenizer
+        return self._cut[most]
+
+    def save(self, folder: Path) -> None:
+        """The files it was read from, and the greatest length among the settings."""
+        for name, data in self._files.items():
+            write_atomic(folder / name, data)
+        config = json.loads(self._files.get(_CONFIG, b"{}"))
+        config.pop("auto_map", None)  # it names code to run
+        if self.most is not None:
+            config["model_max_length"] = self.most
+        write_atomic(folder / _CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """From a model's folder. Raises DataError when it holds no `tokenizer.json` or a broken one."""
+        if not (folder / _TOKENIZER).is_file():
+            do = _CONVERT.format(folder=folder)
+            raise DataError(f"there is no {_TOKENIZER}, so no text can be read", where=str(folder), do=do)
+        names = (_TOKENIZER, _CONFIG, *_KEPT)
+        files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+        try:
+            most = _most(json.loads(files.get(_CONFIG, b"{}")), folder / "config.json")
+        except (ValueError, AttributeError) as error:
+            raise DataError(f"the settings of the tokenizer can't be read: {error}", where=str(folder)) from error
+        return cls(files, most, str(folder))
+
+
+def _storable(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _most(config: Mapping[str, Any], model: Path) -> int | None:
+    """The greatest number of tokens, by the tokenizer's settings, else by the model's, else None."""
+    given = config.get("model_max_length")
+    if isinstance(given, int | float) and given < _UNLIMITED:
+        return int(given)
+    positions = json.loads(model.read_bytes()).get("max_position_embeddings") if model.is_file() else None
+    return positions - 2 if isinstance(positions, int) else None  # RoBERTa's positions begin at 2

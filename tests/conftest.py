@@ -1,0 +1,32 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from danlu.core import plugin
+
+sys.path.insert(0, str(Path(__file__).parent))
+TOYS = Path(__file__).with_name("toys.py")
+
+
+@pytest.fixture
+def strangers(monkeypatch):
+    """Plug-ins imported in a test are forgotten after it."""
+    monkeypatch.setattr(plugin, "_strangers", {})
+
+
+@pytest.fixture
+def toys(strangers, monkeypatch, tmp_path):
+    """The toy plug-ins, known under their names; returns the list of what their stages logged so far."""
+    plugin.add_file(TOYS)
+    path = tmp_path / "toys.log"
+    monkeypatch.setenv("TOY_LOG", str(path))
+    return lambda: path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """A folder with a tiny random BERT and its tokenizer; see `tiny_models`."""
+    from tiny_models import write_tiny_bert
+
+    return write_tiny_bert(tmp_path_factory.mktemp("models") / "tiny-bert")
