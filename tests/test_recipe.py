@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ steps:
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(toys, tmp_path):
     (tmp_path / "words.txt").write_text("oats peas beans")
 
@@ -30,7 +31,7 @@ def write(toys, tmp_path):
     return write
 
 
-@pytest.fixture()
+@pytest.fixture
 def load(write):
     return lambda text, *overrides: recipe.load(write(text), overrides)
 
@@ -97,7 +98,9 @@ def test_references_are_checked(load, override, where, what, do):
 
 def test_an_input_that_nobody_makes(load):
     found = faults(load, "steps: {tuned: {do: toy_grow, backbone: toy_counts}}")
-    assert found == {"tuned.seeds": ("it needs a seeds, and no step above makes one", "add a step above it: {do: toy_sow}")}
+    assert found == {
+        "tuned.seeds": ("it needs a seeds, and no step above makes one", "add a step above it: {do: toy_sow}")
+    }
 
 
 # ---- overrides ---------------------------------------------------------------------------------------------------------
@@ -130,9 +133,9 @@ def test_overrides_in_a_slot(load):
     assert method(load(WHOLE, "tuned.method={toy_lora: 3}")) == {"toy_lora": {"rank": 3, "alpha": 16.0}}
     assert method(load(WHOLE, "tuned.method.toy_lora.alpha=2")) == {"toy_lora": {"rank": 4, "alpha": 2.0}}
     assert method(load(WHOLE, "tuned.method=toy_lora", "tuned.method.toy_lora.rank=5"))["toy_lora"]["rank"] == 5
-    assert method(load(WHOLE, "tuned.method=toy_full", "tuned.method={toy_lora: 2}", "tuned.method.toy_lora.alpha=1")) == {
-        "toy_lora": {"rank": 2, "alpha": 1.0}
-    }
+    assert method(
+        load(WHOLE, "tuned.method=toy_full", "tuned.method={toy_lora: 2}", "tuned.method.toy_lora.alpha=1")
+    ) == {"toy_lora": {"rank": 2, "alpha": 1.0}}
 
 
 def test_an_override_reaches_into_a_default_and_into_a_list(load):
@@ -232,13 +235,18 @@ def test_every_mistake_is_told_at_once_each_with_its_place(load):
         "tuned.method.toy_lora.rank", "tuned.stpes", "tuned.method", "lost.do", "score.plant", "score.metrics", "steps.2nd", "2nd",
         "nobody.x=1",
     }  # fmt: skip
-    assert found["data.words"] == (f"there is no {found['data.words'][0].split()[3].rstrip(';')}; did you mean words.txt?", "name a file or folder that is there")
+    assert found["data.words"] == (
+        f"there is no {found['data.words'][0].split()[3].rstrip(';')}; did you mean words.txt?",
+        "name a file or folder that is there",
+    )
     assert found["lost.do"][0] == "there is no stage called 'toy_pikc'; did you mean toy_pick or toy_ship?"
     assert found["name"] == ("must be lowercase letters, digits, - _ or ., not 'Garden Party'", "name=garden-party")
 
 
 def test_the_error_counts_and_numbers_its_faults(load):
-    with pytest.raises(RecipeFaults, match=r"(?s)r.yaml: 2 faults in the recipe\n  1\. tuned\.steps: .*\n  2\. ") as caught:
+    with pytest.raises(
+        RecipeFaults, match=r"(?s)r.yaml: 2 faults in the recipe\n  1\. tuned\.steps: .*\n  2\. "
+    ) as caught:
         load(WHOLE, "tuned.steps=x", "score.name=3")
     assert caught.value.exit_code == 2
 
@@ -290,7 +298,9 @@ def test_a_mapping_from_python_is_a_recipe_too(toys, tmp_path, monkeypatch):
     words = tmp_path / "w.txt"
     words.write_text("x")
     lora = plugin.load("methods", "toy_lora")(rank=2)
-    loaded = recipe.load({"name": "d", "steps": {"a": {"do": "toy_sow", "words": words}, "b": {"do": "toy_grow", "method": lora}}})
+    loaded = recipe.load(
+        {"name": "d", "steps": {"a": {"do": "toy_sow", "words": words}, "b": {"do": "toy_grow", "method": lora}}}
+    )
     assert loaded.steps[1].stage.settings["method"].settings == {"rank": 2, "alpha": 16.0}
     again = tmp_path / "again.yaml"
     again.write_text(loaded.text)
@@ -335,12 +345,39 @@ def test_the_short_form_is_the_standard_steps(toys, tmp_path, monkeypatch):
 def test_checking_imports_no_model_library(tmp_path):
     script = f"""
 import sys
+from pathlib import Path
 from danlu import recipe
 try:
-    recipe.load({str(tmp_path / 'none.yaml')!r})
+    recipe.load({str(tmp_path / "none.yaml")!r})
 except Exception as error:
     assert 'no such recipe' in str(error), error
 heavy = [name for name in ('torch', 'transformers', 'onnxruntime', 'sklearn', 'pyarrow') if name in sys.modules]
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "task", "backbone"),
+    [("digits", "image_classification", "cnn"), ({"asset": "movie-snippets"}, "text_classification", "pretrained")],
+)
+def test_the_shortest_recipe_is_a_source_and_a_task(source, task, backbone):
+    loaded = recipe.load({"name": "mine", "source": source, "task": task})
+    assert [s.stage.name for s in loaded.steps] == list(recipe.STANDARD_STEPS.values())
+    assert step(loaded, "tuned").stage.settings["backbone"].name == backbone
+    assert step(loaded, "ship").stage.settings["name"] == "mine"
+
+
+def test_a_short_recipe_without_a_name_is_not_published_and_a_named_backbone_is_taken():
+    loaded = recipe.load({"source": "digits", "task": "image_classification", "backbone": "majority"})
+    assert [s.name for s in loaded.steps] == ["data", "tuned", "score", "same"]
+    assert list(faults(recipe.load, {"source": "digits", "task": "image_classification", "alias": "best"})) == [
+        "ship.name"
+    ]
+    assert step(loaded, "tuned").stage.settings["backbone"].name == "majority"
+
+
+@pytest.mark.parametrize("name", ["digits", "review_sentiment"])
+def test_the_shipped_recipes_have_no_fault(name):
+    loaded = recipe.load(Path(__file__).parent.parent / "recipes" / f"{name}.yaml")
+    assert loaded.name == name.replace("_", "-")

@@ -13,7 +13,9 @@ Every key is looked up and every value checked before anything runs, and all fau
 plug-in, so it takes well under a second.
 
 The short form has no `steps`: `source`, `task` and any option of the standard steps (`STANDARD_STEPS`) stand at the
-top, and each goes to the first standard step that has such an option. The shortest recipe is a source and a task.
+top, and each goes to the first standard step that has such an option. The shortest recipe is a source and a task. Where
+no backbone is named it is the default one if that fits the task, else the first that fits and learns by descent. A
+model without a name is not published.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -29,11 +32,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from danlu.core import assets, document, plugin
-from danlu.core.combine import Chosen, chosen_in, contradictions
+from danlu.core.combine import Chosen, chosen_in, contradictions, fitting
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
 from danlu.core.resolve import Choice, Pointer, resolve_options, resolve_value, shown
+from danlu.core.settings import named
 
 STANDARD_STEPS = {"data": "prepare", "tuned": "finetune", "score": "evaluate", "same": "verify", "ship": "publish"}
 """The steps of a recipe that names none, and their stages."""
@@ -126,7 +130,7 @@ class _Reader:
         for override in [o for o in read if len(o.path) == 1 and o.path[0] in _TOP]:
             self.data[override.path[0]] = override.value
         self.import_files(imports)
-        short = self.expand()
+        short = self.expand(publish=bool(path or self.data.get("name")))
         steps = self.steps()
         for override in read:
             self.override(steps, override, short)
@@ -135,7 +139,7 @@ class _Reader:
         if name and not _NAME.fullmatch(name):
             self.fault("name", f"must be lowercase letters, digits, - _ or ., not {shown(name)}", f"name={_slug(name)}")
         for step, options in steps.items():
-            self.step(step, options, {"name": name or None, "seed": top.get("seed")})
+            self.step(step, options, {"name": name or None, **{key: top.get(key) for key in ("seed", "description")}})
         self.combinations()
         return Recipe(name, top.get("seed") or 0, tuple(self.done), path, text, tuple(overrides))
 
@@ -163,7 +167,7 @@ class _Reader:
             except DanluError as error:
                 self.fault("import", f"{path}: {error.what}", error.do)
 
-    def expand(self) -> dict[str, str]:
+    def expand(self, *, publish: bool) -> dict[str, str]:
         """Write out the short form; returns option → step for the options that may stand at the top."""
         options: dict[str, str] = {}
         if "steps" not in self.data:
@@ -176,11 +180,15 @@ class _Reader:
                 str(key), f"a recipe has no such key{plugin.did_you_mean(str(key), known)}", _moved(key, options)
             )
         given = {key: self.data.pop(key) for key in list(self.data) if key in options}
-        if given:
-            self.data["steps"] = {step: {"do": stage} for step, stage in STANDARD_STEPS.items()}
-            for key, value in given.items():
-                self.data["steps"][options[key]][key] = value
-        return options if given else {}
+        if not given:
+            return {}
+        steps = {step: {"do": stage} for step, stage in STANDARD_STEPS.items() if publish or stage != "publish"}
+        if backbone := _fitting_backbone(given):
+            given["backbone"] = backbone
+        for key, value in given.items():
+            steps.setdefault(options[key], {"do": STANDARD_STEPS[options[key]]})[key] = value
+        self.data["steps"] = steps
+        return options
 
     def steps(self) -> dict[str, Any]:
         if "steps" not in self.data:
@@ -199,7 +207,9 @@ class _Reader:
             names = [*steps, *short, *(() if len(override.path) > 1 else _TOP)]
             near = plugin.did_you_mean(first, names)
             self.fault(
-                override.text, f"there is no step called {first!r}{near}", "begin it with a step's name, as in tuned.epochs=3"
+                override.text,
+                f"there is no step called {first!r}{near}",
+                "begin it with a step's name, as in tuned.epochs=3",
             )
         elif len(override.path) == 1:
             steps[first] = override.value
@@ -295,6 +305,17 @@ def _entry(stage: Any) -> plugin.Entry | None:
         return plugin.find("stages", stage) if isinstance(stage, str) else None
     except DanluError:
         return None
+
+
+def _fitting_backbone(given: Mapping[str, Any]) -> str:
+    """The backbone for a short recipe that names none, where the default one does not fit its task."""
+    with suppress(DanluError):
+        task = plugin.find("tasks", named(given.get("task"), "tasks")[0])
+        fits = fitting("backbones", task.gives)
+        default = plugin.find("stages", STANDARD_STEPS["tuned"]).fields["backbone"]["default"]
+        if "backbone" not in given and named(default, "backbones")[0] not in [entry.name for entry in fits]:
+            return next((entry.name for entry in fits if entry.gives.get("learning") == "descent"), "")
+    return ""
 
 
 def _slug(text: str) -> str:

@@ -19,7 +19,9 @@ def test_anchors_and_merges_work():
     assert parse("a: &x {b: 1}\nc: {<<: *x, d: 2}\ne: *x", "r") == {"a": {"b": 1}, "c": {"b": 1, "d": 2}, "e": {"b": 1}}
 
 
-BOMB = "\n".join(["a0: &a0 [1,1,1,1,1,1,1,1,1,1]", *(f"a{k}: &a{k} [{','.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))])
+BOMB = "\n".join(
+    ["a0: &a0 [1,1,1,1,1,1,1,1,1,1]", *(f"a{k}: &a{k} [{','.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))]
+)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -96,26 +97,36 @@ def test_one_listener_is_called_from_one_thread_at_a_time():
     def listener(event):
         overlaps.extend(inside)
         inside.append(event)
+        time.sleep(0.0001)
         heard.append(event)
         inside.remove(event)
 
     events = Events([listener])
-    threads = [threading.Thread(target=lambda: [events.note("x") for _ in range(200)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [events.note("x") for _ in range(50)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(heard) == 1600
+    assert len(heard) == 400
     assert overlaps == []
 
 
 def test_the_log_is_json_lines_whatever_is_said(tmp_path):
     log = EventLog(tmp_path / "deep" / "events.jsonl")
-    log.on(Event(1.5, "a", "numbers", {"loss": np.float32(0.5), "nan": float("nan"), "list": np.arange(2), "text": "ä\ud800"}))
+    log.on(
+        Event(
+            1.5, "a", "numbers", {"loss": np.float32(0.5), "nan": float("nan"), "list": np.arange(2), "text": "ä\ud800"}
+        )
+    )
     log.on(Event(2.0, "", "note", {"where": tmp_path, "set": {2, 1}}))
     log.close()
     first, second = (json.loads(line) for line in (tmp_path / "deep" / "events.jsonl").read_text("utf-8").splitlines())
-    assert first == {"at": 1.5, "step": "a", "kind": "numbers", "data": {"loss": 0.5, "nan": None, "list": [0, 1], "text": "ä\ud800"}}
+    assert first == {
+        "at": 1.5,
+        "step": "a",
+        "kind": "numbers",
+        "data": {"loss": 0.5, "nan": None, "list": [0, 1], "text": "ä\ud800"},
+    }
     assert second["data"] == {"where": str(tmp_path), "set": [1, 2]}
 
 

@@ -27,12 +27,12 @@ steps:
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-@pytest.fixture()
+@pytest.fixture
 def garden(toys, tmp_path):
     """Load the recipe with overrides."""
     (tmp_path / "words.txt").write_text("oats peas beans")
@@ -57,7 +57,12 @@ def heard(plan, store, kind):
 def test_a_run_makes_every_step_and_a_second_one_reuses_all(garden, store, toys):
     first = garden().run(store)
     assert toys() == ["sow", "grow", "step 0", "step 1", "step 2", "pick", "ship"]
-    assert {name: a.kind for name, a in first.items()} == {"data": "seeds", "tuned": "plant", "score": "score", "ship": "parcel"}
+    assert {name: a.kind for name, a in first.items()} == {
+        "data": "seeds",
+        "tuned": "plant",
+        "score": "score",
+        "ship": "parcel",
+    }
     second = garden().run(store)
     assert second == first
     assert len(toys()) == 7
@@ -270,7 +275,7 @@ def test_a_full_disk_at_the_commit_keeps_the_checkpoints(garden, store, monkeypa
 def test_a_missing_file_is_told_before_anything_runs(garden, store, toys, tmp_path):
     plan = garden()
     (tmp_path / "words.txt").unlink()
-    with pytest.raises(DataError, match=r"words.txt: it can't be read"):
+    with pytest.raises(DataError, match=r"words.txt: there is no such file"):
         plan.run(store)
     assert toys() == []
     assert last(store).status == "failed"
@@ -311,7 +316,9 @@ def test_every_plugin_is_made_before_the_first_step_starts(strangers, store, tmp
     (tmp_path / "refuses.py").write_text(REFUSES)
     plugin.add_file(tmp_path / "refuses.py")
     plan = recipe.load({"steps": {"a": {"do": "early"}, "b": {"do": "late"}, "c": {"do": "late"}}}).plan()
-    with pytest.raises(RecipeFaults, match=r"(?s)2 faults.*b.method.shy: the library for it is not there.*c.method.shy"):
+    with pytest.raises(
+        RecipeFaults, match=r"(?s)2 faults.*b.method.shy: the library for it is not there.*c.method.shy"
+    ):
         plan.run(store)
     assert store.artifacts() == []
 
@@ -359,12 +366,12 @@ def kill_soon(store, plan, after):
     return os.waitpid(pid, 0)[1] == 0
 
 
-def test_forty_kills_at_random_moments_and_the_next_run_goes_on(garden, store, toys):
+def test_kills_at_random_moments_and_the_next_run_goes_on(garden, store, toys):
     plan = garden("tuned.steps=40", "tuned.wait=0.005", "tuned.files=12")
     chance = random.Random(0)
     ended = kills = 0
-    while kills < 40:
-        if kill_soon(store, plan, chance.uniform(0.0, 0.4)):
+    while kills < 32:
+        if kill_soon(store, plan, chance.uniform(0.0, 0.35)):
             ended += 1
             shutil.rmtree(store.path / "artifacts", ignore_errors=True)
             (store.path / "artifacts").mkdir()
@@ -443,16 +450,18 @@ assert not heavy, heavy
 
 
 def test_a_reused_run_imports_no_model_library(garden, store, tmp_path):
-    toys_file = plugin.find("stages", "toy_sow").path
-    garden("tuned.wait=0.2").run(store)
-    script = TWO + REUSED
-    subprocess.run([sys.executable, "-c", script, toys_file, str(tmp_path / "garden.yaml"), str(store.path)], check=True)
+    files = [plugin.find("stages", "toy_sow").path, str(tmp_path / "garden.yaml"), str(store.path)]
+    for script in (TWO, TWO + REUSED):
+        subprocess.run([sys.executable, "-c", script, *files], check=True)
 
 
 def test_a_run_record_that_a_kill_broke_is_left_out(store):
     folder = store.runs / "20250101-000000-aaaa"
     folder.mkdir(parents=True)
     assert runs.all_runs(store.runs) == []
+    for text in ("[]", "{}", "{"):
+        (folder / "run.json").write_text(text)
+        assert runs.all_runs(store.runs) == []
     (folder / "run.json").write_text(json.dumps({"name": "x", "status": "running", "started": "2025", "steps": {}}))
     (folder / "events.jsonl").write_text('{"kind": "note"}\n{"kind": "no')
     (run,) = runs.all_runs(store.runs)
@@ -465,9 +474,13 @@ def test_runs_are_found_by_the_beginning_of_their_id(store):
 
     for name in ("20250101-000000-aaaa", "20250101-000001-bbbb"):
         (store.runs / name).mkdir(parents=True)
-        (store.runs / name / "run.json").write_text(json.dumps({"name": "x", "status": "done", "started": name, "steps": {}}))
+        (store.runs / name / "run.json").write_text(
+            json.dumps({"name": "x", "status": "done", "started": name, "steps": {}})
+        )
     assert runs.find(store.runs, "20250101-000001").id.endswith("bbbb")
-    with pytest.raises(RecipeError, match="'2025' begins the ids of 2 runs: 20250101-000001-bbbb, 20250101-000000-aaaa"):
+    with pytest.raises(
+        RecipeError, match="'2025' begins the ids of 2 runs: 20250101-000001-bbbb, 20250101-000000-aaaa"
+    ):
         runs.find(store.runs, "2025")
     with pytest.raises(RecipeError, match="there is no run '2026'"):
         runs.find(store.runs, "2026")

@@ -31,7 +31,9 @@ def test_the_three_ways_to_write_a_plugin_mean_the_same_with_all_defaults(toys, 
 
 
 def test_numbers_have_one_form(toys):
-    one, other = (settled("methods", {"toy_lora": {"rank": rank, "alpha": alpha}}) for rank, alpha in [(4, 2), (4.0, 2.0)])
+    one, other = (
+        settled("methods", {"toy_lora": {"rank": rank, "alpha": alpha}}) for rank, alpha in [(4, 2), (4.0, 2.0)]
+    )
     assert json.dumps(one.plain()) == json.dumps(other.plain()) == '{"toy_lora": {"rank": 4, "alpha": 2.0}}'
 
 
@@ -115,7 +117,13 @@ def test_what_names_no_plugin(toys, value, expected):
 
 
 def test_all_faults_are_told_at_once(toys):
-    value = {"toy_grow": {"backbone": {"toy_net": {"layers": "x", "depth": 1}}, "method": {"toy_lora": {"rank": 0}}, "stepz": 1}}
+    value = {
+        "toy_grow": {
+            "backbone": {"toy_net": {"layers": "x", "depth": 1}},
+            "method": {"toy_lora": {"rank": 0}},
+            "stepz": 1,
+        }
+    }
     assert [fault.split(":")[0] for fault in told("stages", value)] == [
         "at.toy_grow.stepz", "at.toy_grow.backbone.toy_net.depth", "at.toy_grow.backbone.toy_net.layers",
         "at.toy_grow.method.toy_lora.rank",
@@ -195,7 +203,10 @@ def test_make_says_what_the_class_refuses(toys):
 
 
 def test_words_of_a_schema():
-    assert words({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}) == "a list of 2, each a number"
+    assert (
+        words({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})
+        == "a list of 2, each a number"
+    )
     assert words({"anyOf": [{"const": 1}, {"type": "null"}]}) == "1 or null"
     assert words({"type": "string", "pattern": "^a"}) == "text that matches ^a"
     assert words({"$ref": "#/$defs/A"}, {"A": {"type": "boolean"}}) == "true or false"

@@ -49,8 +49,8 @@ def _fault(wanting: Chosen, fact: str, wanted: Sequence[str], giver: Chosen, oth
         f"but {giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
     )
     given = {name: value for other in others for name, value in other.entry.gives.items()}
-    if fitting := _fitting(wanting.choice.family, given):
-        return Fault(wanting.where, what, f"of the {wanting.choice.family} these fit: {', '.join(fitting)}")
+    if fits := ", ".join(entry.name for entry in fitting(wanting.choice.family, given)):
+        return Fault(wanting.where, what, f"of the {wanting.choice.family} these fit: {fits}")
     givers = [e.name for e in plugin.entries(giver.choice.family) if e.gives.get(fact) in wanted]
     mend = (
         f"of the {giver.choice.family} these fit: {', '.join(givers)}"
@@ -60,10 +60,10 @@ def _fault(wanting: Chosen, fact: str, wanted: Sequence[str], giver: Chosen, oth
     return Fault(wanting.where, what, mend)
 
 
-def _fitting(family: str, given: Mapping[str, str]) -> list[str]:
-    """The plug-ins of a family that want nothing else than what is given."""
+def fitting(family: str, given: Mapping[str, str]) -> list[plugin.Entry]:
+    """The plug-ins of a family that want nothing else than what is given, by name."""
     return [
-        entry.name
+        entry
         for entry in plugin.entries(family)
         if not entry.error and all(given.get(fact, wanted[0]) in wanted for fact, wanted in entry.wants.items())
     ]

@@ -31,6 +31,8 @@ from typing import Any
 from danlu.core.errors import DanluError, MachineError, RecipeError
 
 PACKAGE = Path(__file__).resolve().parent.parent
+# Not in git, where it would be stale at the next change of a plug-in. `write_index` makes it for a wheel; where it is
+# missing, the index is made on demand, in the cache.
 SHIPPED_INDEX = PACKAGE / "core" / "index.json"
 _ABOVE_PLUGINS = ("stages", "apps")  # families that may import engines live beside plugins/, not in it
 _BASES = ("contracts.py", "values.py", "core/settings.py", "core/plugin.py")
@@ -139,7 +141,7 @@ def _read_index(path: Path, bases: str) -> dict[str, dict[str, Any]]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return data["entries"] if data.get("bases") == bases else {}
+    return data["entries"] if isinstance(data, dict) and data.get("bases") == bases else {}
 
 
 def write_index(path: Path) -> int:
@@ -232,11 +234,15 @@ def add_file(path: Path) -> list[Entry]:
     """Import a stranger's file (`--import file.py`) and make its plug-ins known.
 
     One class takes the file's name; several take their own names in snake_case. This runs the file: it is for code the
-    user names, never for a path found in data. Raises RecipeError when the file is missing, fails or holds no plug-in.
+    user names, never for a path found in data. A file that is known and unchanged is not run again. Raises RecipeError
+    when the file is missing, fails, holds no plug-in, or one whose name is taken.
     """
     path = path.resolve()
     if not path.is_file():
-        raise RecipeError("there is no such file to import", where=str(path))
+        raise RecipeError("there is no such file to import", where=str(path), do="check the path")
+    sha256 = _sha256(path)
+    if known := [e for e in _strangers.values() if (e.path, e.sha256, e.origin) == (str(path), sha256, "file")]:
+        return known
     module_name = f"danlu_import_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -253,8 +259,17 @@ def add_file(path: Path) -> list[Entry]:
         raise RecipeError("it holds no plug-in", where=str(path), do="derive a class from danlu.contracts, e.g. Method")
     names = [path.stem] if len(classes) == 1 else [_snake(c.__name__) for c in classes]
     entries = [_describe_stranger(c, n, "file") for c, n in zip(classes, names, strict=True)]
+    for entry in entries:
+        _refuse_taken(entry)
     _strangers.update({(e.family, e.name): e for e in entries})
     return entries
+
+
+def _refuse_taken(entry: Entry) -> None:
+    taken = _own().get((entry.family, entry.name)) or _strangers.get((entry.family, entry.name))
+    if taken and taken.path != entry.path:
+        what = f"there is a {singular(entry.family)} called {entry.name} already, in {taken.path}"
+        raise RecipeError(what, where=entry.path, do="give the file or the class another name")
 
 
 def _snake(name: str) -> str:
@@ -287,7 +302,8 @@ def _from_dotted(family: str, name: str) -> Entry:
         cls = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise RecipeError(
-            f"{name} can't be imported: {error}", do="check the spelling, and that its package is installed"
+            f"{name} can't be imported: {error}",
+            do="check the spelling, and that its package is installed; an option needs a space after its colon",
         ) from error
     if getattr(cls, "family", "") != family or not hasattr(cls, "describe"):
         raise RecipeError(
@@ -310,10 +326,8 @@ def families() -> list[str]:
 
 def entries(family: str | None = None) -> list[Entry]:
     """Every plug-in known: our own, those of installed packages, those of imported files."""
-    for key in _entry_points():
-        if key not in _strangers:
-            _from_entry_point(*key)
-    known = _own() | _strangers
+    installed = {key: _from_entry_point(*key) for key in _entry_points() if key not in _strangers}
+    known = {key: entry for key, entry in installed.items() if entry} | _strangers | _own()
     return [known[key] for key in sorted(known) if family in (None, key[0])]
 
 

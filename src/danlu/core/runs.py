@@ -88,9 +88,9 @@ def recent_keys(folder: Path) -> set[str]:
 def _read(path: Path) -> Run | None:
     try:
         record = json.loads((path / "run.json").read_bytes())
-    except (OSError, ValueError):
+        status, _ = record["status"], record["started"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None  # it was killed before it began, or is none of ours
-    status = record["status"]
     if status == "running" and not _alive(path):
         status = "died"
     return Run(path, status, record)

@@ -58,7 +58,9 @@ def slot(default: Any) -> Any:
 class Settings(BaseModel):
     """Frozen options: an unknown key is refused, the docstring under a field is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
 
 def _is_base(cls: type) -> bool:
@@ -208,7 +210,7 @@ def _base_of(cls: type[Plugin]) -> type[Plugin]:
 
 def _documentation(cls: type[Plugin]) -> str:
     module = inspect.getmodule(cls)
-    parts = [inspect.cleandoc(part) for part in (cls.__doc__, module.__doc__ if module else "") if part]
+    parts = [inspect.cleandoc(part) for part in (module.__doc__ if module else "", cls.__doc__) if part]
     return "\n\n".join(parts)
 
 

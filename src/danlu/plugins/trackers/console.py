@@ -74,7 +74,10 @@ class _Face:
         self.ended = {"done": 0, "reused": 0}
 
     def line(self, *parts: str | tuple[str, str]) -> None:
-        self.screen.print(Text.assemble(*parts), soft_wrap=True)
+        encoding = self.screen.encoding
+        told = [(part, "") if isinstance(part, str) else part for part in parts]
+        shown = [(text.encode(encoding, "replace").decode(encoding), style) for text, style in told]
+        self.screen.print(Text.assemble(*shown), soft_wrap=True)
 
     def name(self, step: str) -> str:
         """The step and its stage, in columns."""
@@ -109,7 +112,7 @@ class _Spoken(_Face):
 
     def run_started(self, _: str, data: Mapping[str, Any]) -> None:
         super().run_started(_, data)
-        self.line((f"{data['name']}  ", "bold"), (f"run {data['id']}  ·  store {data['store']}", "dim"))
+        self.line((f"{data['name']}  ", "bold"), (f"run {data['id']}, store {data['store']}", "dim"))
 
     def step_reused(self, step: str, data: Mapping[str, Any]) -> None:
         self.ended["reused"] += 1
@@ -127,7 +130,7 @@ class _Spoken(_Face):
         ran, reused = self.ended["done"], self.ended["reused"]
         told = f"{ran} run, {reused} reused" if ran else f"all {reused} reused"
         if data["status"] == "done":
-            self.line((f"done in {duration(data['seconds'])}", "bold"), (f"  ·  steps: {told}", "dim"))
+            self.line((f"done in {duration(data['seconds'])}", "bold"), (f"  steps: {told}", "dim"))
 
 
 class _Live(_Spoken):
