@@ -10,8 +10,8 @@ _LARGEST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory for reuse from now on; True if it does so. Other C libraries are left alone.
 
-    Gradients as large as an embedding table are otherwise mapped, zeroed page by page and unmapped at every step: 8 % of
-    a step of a 22-million-parameter encoder. The price: the process stays as large as it once was.
+    Gradients as large as an embedding table are otherwise mapped, zeroed page by page and unmapped at every step: 8 %
+    of a training step of an encoder with 22 million parameters. The price: the process stays as large as it once was.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -9,7 +9,7 @@ from torch.nn import functional
 from danlu.blocks.dropout import dropout as drop
 
 LONGEST = 512
-"""Keys up to which attention without dropout is written out: beyond, its memory (keys x queries) costs more than it saves."""
+"""Keys up to which attention without dropout is written out; beyond, the fused kernel is as quick and holds less."""
 
 
 def attend(
@@ -24,9 +24,9 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention (Vaswani et al., 2017), with the cheaper of two ways to compute it.
 
-    `query` is [batch, heads, queries, size]; `key` and `value` are [batch, heads, keys, size], or a divisor of the heads.
-    `attention_mask` is added to the scores and carries any causal mask; None lets all attend to all. The result is
-    [batch, queries, heads, size].
+    `query` is [batch, heads, queries, size]; `key` and `value` are [batch, heads, keys, size], where each of their
+    heads may serve several of the query's. `attention_mask` is added to the scores and carries any causal mask; None
+    lets all attend to all. The result is [batch, queries, heads, size].
 
     torch's fused kernel has no dropout on CPUs, and its backward pass in bfloat16 takes 22 ms where the written-out one
     takes 2 (32 texts of 27 tokens, 12 heads of 32, one core). Everywhere else it is the cheaper one.

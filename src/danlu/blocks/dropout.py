@@ -1,7 +1,7 @@
 """Dropout for CPUs: the same distribution as `torch.nn.Dropout`, from cheaper random bits.
 
-torch draws one number a place, in one thread. Here 64 bits of SFC64 decide four places, and the mask is built with integer
-operations: 0.24 ms instead of 1.7 ms for 330,000 places (two cores with AVX-512).
+torch draws one number a place, in one thread. Here 64 bits of SFC64 decide four places, and the mask is built with
+integer operations: 0.24 ms instead of 1.7 ms for 330,000 places (two cores with AVX-512).
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     kept = round((1.0 - p) * _STEPS)
     if x.device.type != "cpu" or kept in (0, _STEPS):
         return functional.dropout(x, p)
-    return x * _keep(x, kept) * (_STEPS / kept)
+    return (x * _keep(x, kept)).mul_(_STEPS / kept)
 
 
 class Dropout(nn.Dropout):
@@ -42,7 +42,7 @@ class Dropout(nn.Dropout):
 
 
 def use_dropout(module: nn.Module) -> None:
-    """Turn every `torch.nn.Dropout` inside `module` into `Dropout`, in place. Weights, names and answers stay as they are."""
+    """Turn every `torch.nn.Dropout` inside `module` into `Dropout`, in place; names, weights and answers stay."""
     for part in module.modules():
         if type(part) is nn.Dropout and not part.inplace:
             part.__class__ = Dropout

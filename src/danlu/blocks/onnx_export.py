@@ -57,9 +57,9 @@ def _graph(module: nn.Module, heard: Sequence[Arrays]) -> onnx.ModelProto:
         outputs = module.eval()(**example)
     names = [name for name, value in outputs.items() if isinstance(value, Tensor)]
     flat = _Flat(module, tuple(example), names).eval()
+    _forget_recurrent_kernels()
     try:
-        # Without gradients torch picks fused kernels for recurrent layers, which freeze the length heard.
-        with _silence(), torch.enable_grad():
+        with _silence(), torch.no_grad():
             program = torch.onnx.export(
                 flat,
                 tuple(example.values()),
@@ -76,6 +76,16 @@ def _graph(module: nn.Module, heard: Sequence[Arrays]) -> onnx.ModelProto:
     _tidy(model)
     onnx.checker.check_model(model)
     return model
+
+
+def _forget_recurrent_kernels() -> None:
+    """Let torch look up anew how it runs recurrent layers.
+
+    Its exporter registers kernels with an open length for the time of an export, but torch 2.13 goes on calling the one
+    it found first: the second export of a GRU in one process would freeze the length heard.
+    """
+    for layer in (torch.ops.aten.gru.input, torch.ops.aten.lstm.input):
+        layer._dispatch_cache.clear()
 
 
 class _Flat(nn.Module):

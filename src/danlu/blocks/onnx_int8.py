@@ -107,7 +107,7 @@ class _Rewriter:
         rows, width = table.shape
         blocks = table.reshape(rows, -1, BLOCK if width % BLOCK == 0 else width)
         steps = _steps(np.abs(blocks).max(axis=2, keepdims=True))
-        picked = self.add("Gather", [self.constant(f"{name}.blocks", _integers(blocks, steps)), ids], f"{out}.int8")
+        picked = self.add("Gather", [self.constant(f"{name}.blocks", _integers(blocks, steps)), ids], f"{out}.picked")
         scale = self.add("Gather", [self.constant(f"{name}.block_scale", steps), ids], f"{out}.scale")
         numbers = self.add("Cast", [picked], f"{out}.float", to=onnx.TensorProto.FLOAT)
         scaled = self.add("Mul", [numbers, scale], f"{out}.blocks")
@@ -154,7 +154,7 @@ class _Rewriter:
         largest = self.add("Max", [top, self.constant("int8.tiny", np.float32(1e-30))], f"{x}.largest")
         unit = self.add("Div", [x, largest], f"{x}.unit")
         step, zero = self.constant("int8.step", np.float32(1 / 127)), self.constant("int8.zero", np.uint8(128))
-        self.rows[x] = self.add("QuantizeLinear", [unit, step, zero], f"{x}.int8"), largest
+        self.rows[x] = self.add("QuantizeLinear", [unit, step, zero], f"{x}.integers"), largest
         return self.rows[x]
 
     def weight(self, name: str, axes: int | None = None) -> Array | None:

@@ -15,7 +15,7 @@ from danlu.blocks.report import charts
 _HERE = Path(__file__).parent
 _ABSENT: dict[str, Any] = {
     "baselines": {}, "calibration": {}, "confusion": {}, "labels": [], "latency_ms": {}, "operators": [],
-    "rests_on": [], "roc": {}, "size_mb": None, "warnings": [], "worst": [],
+    "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "worst": [],
 }  # fmt: skip
 """What not every evaluation has; its part of the page is then left out."""
 _MOST_IN_MATRIX = 20

@@ -1,0 +1,267 @@
+"""Is a training that was killed (-9) the same as one that was not, and does every checkpoint survive a kill?
+
+    python benchmarks/resume_exact.py                        30 steps, 200 saves
+    python benchmarks/resume_exact.py --steps 6 --saves 10   the short form that the tests run
+
+1. A small transformer with dropout, masked inputs, an averaging technique and looks at a validation set is trained in a
+   process that kills itself in step k, for every k; another process goes on. SHA-256 of the weights must be that of an
+   uninterrupted training.
+2. A process saves checkpoint after checkpoint and is killed at a random moment, again and again. Every checkpoint that
+   it had reported must be found, whole.
+
+Planted faults (`--plant`) show that the check can fail: `reseed` leaves the reseeding out, `optimizer` does not restore
+the optimizer, `rename` writes checkpoints straight under their final name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from danlu.contracts import Columns, Example, Head, Task, Technique
+from danlu.core.events import Events
+from danlu.training import checkpoint, loop, optim
+from danlu.training.checkpoint import Checkpoints, State
+from danlu.training.job import Job
+from danlu.training.settings import TrainSettings
+
+
+class Ids:
+    """A processor of lists of ids."""
+
+    pad: ClassVar[dict[str, float]] = {"ids": 0}
+
+    def inputs(self, x: Any) -> dict[str, Any]:
+        return {"ids": np.array(x, dtype=np.int64)}
+
+
+class Sums(Task):
+    """Whether the sum of some numbers is odd; one number of each training example is masked at random."""
+
+    def columns(self):
+        return Columns(("ids",), ("odd",))
+
+    def ask(self, row):
+        return row["ids"]
+
+    def gold(self, row):
+        return row["odd"]
+
+    def row(self, x, answer):
+        return {"ids": x, "odd": answer}
+
+    def examples(self, row, processor):
+        return [Example(processor.inputs(row["ids"]), {"odd": np.int64(row["odd"])})]
+
+    def vary(self, example, rng):
+        ids = example.inputs["ids"].copy()
+        ids[rng.integers(len(ids))] = 1
+        return Example({"ids": ids}, example.targets)
+
+    def head(self):
+        return Head("input", 2)
+
+    def loss(self, outputs, batch):
+        return -outputs["logits"].log_softmax(-1).gather(-1, batch.targets["odd"][:, None])[:, 0]
+
+    def encode(self, x, processor):
+        return [Example(processor.inputs(x))]
+
+    def decode(self, x, examples, outputs, processor):
+        return int(outputs[0]["logits"].argmax())
+
+    def sample(self, n):
+        rng = np.random.default_rng(0)
+        rows = [rng.integers(2, 30, size=rng.integers(3, 24)).tolist() for _ in range(n)]
+        return [{"ids": ids, "odd": sum(ids) % 2} for ids in rows]
+
+
+class Encoder(nn.Module):
+    """Two transformer layers of width 32, with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(30, 32, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.2, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 2)
+
+    def forward(self, ids):
+        hidden = self.layers(self.embed(ids), src_key_padding_mask=ids == 0)
+        return {"logits": self.head(hidden.mean(1))}
+
+
+class Average(Technique):
+    """An exponential average of the weights, kept at the end."""
+
+    def start(self, run):
+        run.kept(self)["average"] = {name: w.detach().clone() for name, w in run.trained().items()}
+
+    def after_step(self, run):
+        for name, weight in run.trained().items():
+            run.kept(self)["average"][name].lerp_(weight.detach(), 0.1)
+
+    def finish(self, run):
+        with torch.no_grad():
+            for name, weight in run.trained().items():
+                weight.copy_(run.kept(self)["average"][name])
+
+
+class Killer(Technique):
+    """Draws random numbers that nobody expects, and kills the process (-9) at the end of a step."""
+
+    def after_step(self, run):
+        torch.rand(3), np.random.rand(3), random.random()
+        if run.step == int(os.environ.get("KILL_IN_STEP", "-1")):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def job(steps: int, folder: Path | None) -> Job:
+    task, processor = Sums(), Ids()
+    rows = task.sample(120)
+    train, held = ([e for row in part for e in task.examples(row, processor)] for part in (rows[:100], rows[100:]))
+    settings = TrainSettings(
+        precision="fp32", steps=steps, batch_size=8, accumulate=2, lr=0.003, checkpoint_steps=1, evaluate_every=4
+    )
+    parts = (Average(), Killer())
+    return Job(Encoder(), task, processor, train, held, settings, techniques=parts, work=folder)
+
+
+def train(steps: int, folder: Path | None) -> dict[str, Any]:
+    one = job(steps, folder)
+    fitted = loop.fit(one)
+    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in one.module.state_dict().values()))
+    return {"sha256": digest.hexdigest(), "resumed_at": fitted.resumed_at}
+
+
+def in_child(work: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+    """Run in a fork; returns the signal it died of (0: none) and its answer. The parent never runs autograd, which
+    does not survive a fork."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.write(write, json.dumps(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, json.loads(said or "{}")
+
+
+def kill_at_each_step(steps: int) -> dict[str, Any]:
+    _, whole = in_child(lambda: train(steps, None))
+    found = []
+    for step in range(steps):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["KILL_IN_STEP"] = str(step)
+            died, _ = in_child(lambda: train(steps, Path(folder)))
+            os.environ["KILL_IN_STEP"] = "-1"
+            _, again = in_child(lambda: train(steps, Path(folder)))
+        right = died == signal.SIGKILL and again.get("resumed_at") == (step or None)
+        found.append(right and again["sha256"] == whole["sha256"])
+    return {"steps": steps, "equal": sum(found), "different": [k for k, same in enumerate(found) if not same]}
+
+
+def save_for_ever(folder: Path, acknowledged: int) -> dict[str, Any]:
+    checkpoints = Checkpoints(folder, "endless", Events.silent())
+    saved = checkpoints.latest()
+    step = saved.step if saved else 0
+    while True:
+        step += 1
+        tensors = {"weight": torch.full((250, 1000), float(step))}
+        best = step - step % 3
+        kept = {"0 a": {"b": tensors["weight"]}}
+        checkpoints.save(State(step, {"step": step}, tensors, tensors, kept, best, tensors))
+        os.pwrite(acknowledged, str(step).encode(), 0)
+
+
+def whole(state: State | None, step: int) -> bool:
+    """Whether the checkpoint found is at least the last one reported, and everything in it is of one step."""
+    if state is None or not step <= state.step <= step + 1:
+        return False
+    tensors = [state.weights["weight"], state.optimizer["weight"], state.kept["0 a"]["b"]]
+    return state.notes == {"step": state.step} and all(bool((t == state.step).all()) for t in tensors)
+
+
+def kill_while_saving(kills: int) -> dict[str, Any]:
+    rng, lost, damaged, inside = random.Random(0), [], 0, 0
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as note:
+        folder = Path(name)
+        for k in range(kills):
+            before = int(os.pread(note.fileno(), 20, 0) or 0)
+            child = os.fork()
+            if child == 0:
+                try:
+                    save_for_ever(folder, note.fileno())
+                finally:
+                    os._exit(1)
+            while int(os.pread(note.fileno(), 20, 0) or 0) < before + 2:
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.02))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            inside += any(folder.glob(".tmp-*"))
+            warnings: list[Any] = []
+            found = Checkpoints(folder, "endless", Events([warnings.append])).latest()
+            damaged += len(warnings)
+            if not whole(found, int(os.pread(note.fileno(), 20, 0))):
+                lost.append(k)
+    return {"kills": kills, "inside_a_save": inside, "damaged": damaged, "lost": lost}
+
+
+def plant(fault: str) -> None:
+    """Break what the check is about."""
+    if fault == "reseed":
+        loop.reseed = lambda *_: None
+    if fault == "optimizer":
+        optim.restore = lambda *_: None
+    if fault == "rename":
+        remove = shutil.rmtree
+        checkpoint.temp_beside = lambda final: remove(final, ignore_errors=True) or final
+        checkpoint.publish_dir = lambda temp, final: None
+        checkpoint.shutil = type("Keeping", (), {"rmtree": staticmethod(lambda *_, **__: None)})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--saves", type=int, default=200)
+    parser.add_argument("--plant", choices=["reseed", "optimizer", "rename"])
+    parser.add_argument("--json", type=Path, help="write the result to this file too")
+    given = parser.parse_args()
+    plant(given.plant or "")
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork
+    result = {"resume": kill_at_each_step(given.steps), "saves": kill_while_saving(given.saves)}
+    resume, saves = result["resume"], result["saves"]
+    print(f"killed in each of {resume['steps']} steps and gone on: {resume['equal']} equal, bit for bit")
+    lost = f"{len(saves['lost'])} lost, {saves['damaged']} damaged"
+    print(f"{saves['kills']} kills while saving ({saves['inside_a_save']} inside a save): {lost}")
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1))
+    good = resume["equal"] == resume["steps"] and not saves["lost"] and not saves["damaged"]
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

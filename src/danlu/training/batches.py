@@ -1,0 +1,64 @@
+"""Which examples each step sees, and how they become batches.
+
+Batches hold examples of like length, since a padded position costs as much as a true one. The order is a pure function
+of (seed, epoch); what is varied in an example, of (seed, step, place). So no step depends on the ones before, and a
+resume needs neither saved generators nor skipped batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from danlu.contracts import Batch, Example, Processor, Task
+from danlu.training.job import Job, lengths
+from danlu.training.randomness import Stream, generator
+
+
+class Feed:
+    """The batches of each step: an epoch sees every example once, in steps of `per_step` examples of like length."""
+
+    def __init__(self, job: Job, *, size: int, accumulate: int) -> None:
+        self._examples, self._task, self._processor, self._seed = job.train, job.task, job.processor, job.seed
+        self._size, self._sizes = size, lengths(job.train, job.processor)
+        self.per_step = size * accumulate
+        self.per_epoch = math.ceil(len(self._examples) / self.per_step)
+        self._epoch, self._steps = -1, list[list[int]]()
+
+    def chosen(self, step: int) -> list[int]:
+        """The places of a step's examples, the shortest first."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._steps = epoch, self._shuffled(epoch)
+        return self._steps[place]
+
+    def _shuffled(self, epoch: int) -> list[list[int]]:
+        """Sorted by length, drawn among equals; cut into steps, of which one drawn at random may be smaller."""
+        rng = generator(self._seed, Stream.ORDER, epoch)
+        drawn = rng.permutation(len(self._sizes))
+        drawn = drawn[np.argsort(self._sizes[drawn], kind="stable")]
+        counts = np.full(self.per_epoch, self.per_step)
+        counts[rng.integers(self.per_epoch)] -= self.per_epoch * self.per_step - len(drawn)
+        steps = np.split(drawn, np.cumsum(counts)[:-1])
+        return [steps[k].tolist() for k in rng.permutation(self.per_epoch)]
+
+    def batches(self, chosen: Sequence[int], step: int) -> list[Batch]:
+        """The chosen examples varied and collated, at most `size` in a batch; numpy arrays."""
+        drawn = [self._examples[k] for k in chosen]
+        if type(self._task).vary is not Task.vary:
+            rngs = (generator(self._seed, Stream.VARY, step, place) for place in range(len(drawn)))
+            drawn = [self._task.vary(example, rng) for example, rng in zip(drawn, rngs, strict=True)]
+        return list(collated(drawn, self._task, self._processor, self._size))
+
+
+def sorted_batches(examples: Sequence[Example], task: Task, processor: Processor, size: int) -> Iterator[Batch]:
+    """All examples, as they are, in batches of like length; for looking at them without training."""
+    order = np.argsort(lengths(examples, processor), kind="stable")
+    return collated([examples[k] for k in order], task, processor, size)
+
+
+def collated(examples: Sequence[Example], task: Task, processor: Processor, size: int) -> Iterator[Batch]:
+    """The examples in batches of at most `size`, in their order; numpy arrays."""
+    return (task.collate(examples[k : k + size], processor) for k in range(0, len(examples), size))

@@ -1,0 +1,118 @@
+"""What must not go wrong silently: each guard raises, saying what was found and what to do."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.contracts import Answer, Technique
+from danlu.core.errors import DataError, MachineError, RecipeError
+
+_OF_GRADIENTS = ("loss", "backward", "after_backward", "before_step")
+
+
+def defines(technique: Technique, moment: str) -> bool:
+    """Whether a technique does something at a moment."""
+    return getattr(type(technique), moment) is not getattr(Technique, moment)
+
+
+def check_techniques(techniques: Sequence[Technique], *, descends: bool) -> None:
+    """Raise RecipeError for techniques that can't do what they promise: two replacing one pass, or no gradient."""
+    replacing = [t.name for t in techniques if defines(t, "backward")]
+    if len(replacing) > 1:
+        what = f"{' and '.join(replacing)} both replace the backward pass, so one of them would do nothing"
+        raise RecipeError(what, where="techniques", do="leave one of them out")
+    idle = [t.name for t in techniques if any(defines(t, moment) for moment in _OF_GRADIENTS)]
+    if idle and not descends:
+        what = f"{idle[0]} changes losses or gradients, and this model has none: it counts"
+        raise RecipeError(what, where="techniques", do=f"leave {idle[0]} out, or choose a backbone that descends")
+
+
+def check_trained(turn: str, trained: Mapping[str, Tensor]) -> None:
+    """Raise RecipeError for a turn that would train nothing."""
+    if not trained:
+        what = f"the turn {turn!r} trains no weight: the method freezes all of them"
+        raise RecipeError(what, where="method", do="choose a method that trains something: danlu list methods")
+
+
+def check_finite(value: float, *, what: str, step: int, steps: int, turn: str, lr: float) -> None:
+    """Raise RecipeError for a loss or norm that is not a finite number; steps are counted from 1."""
+    if math.isfinite(value):
+        return
+    raise RecipeError(
+        f"the {what} is {value} at step {step} of {steps} (turn {turn!r}, learning rate {lr:.3g})",
+        where="training",
+        do=f"lr={lr / 3:.1g} (lower), clip=1.0, a longer warmup, or precision=fp32; then look at the data for NaN",
+    )
+
+
+def digest(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """A checksum of each tensor's bytes."""
+    return {
+        name: zlib.crc32(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for name, t in tensors.items()
+    }
+
+
+def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: Mapping[str, Collection[str]]) -> None:
+    """Raise RecipeError when a turn left all its weights as they were, or when a weight is no longer a finite number.
+
+    `before` is the `digest` of the start, `turns` the names of each turn's weights; without turns, all are one.
+    """
+    now = digest(after)
+    for turn, names in (turns or {"model": after}).items():
+        if all(now[name] == before[name] for name in names):
+            what = f"no weight moved: all {len(names)} trained tensors of the turn {turn!r} are as they were"
+            do = "raise lr or the number of steps; check that the loss depends on what the method trains"
+            raise RecipeError(what, where="training", do=do)
+    broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        what = f"{len(broken)} trained tensors hold NaN or infinity, the first is {broken[0]}"
+        raise RecipeError(what, where="training", do="lower lr, or precision=fp32")
+
+
+@contextmanager
+def memory_faults(batch_size: int) -> Iterator[None]:
+    """Turn running out of memory into a MachineError that says what to change."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as fault:
+        if isinstance(fault, RuntimeError) and not _out_of_memory(fault):
+            raise
+        half = max(1, batch_size // 2)
+        raise MachineError(
+            f"out of memory with batches of {batch_size}",
+            where="training",
+            do=f"batch_size={half} accumulate=2 gives the same updates in about half the memory; or method=lora, "
+            "a smaller max_length, a smaller backbone",
+        ) from fault
+
+
+def _out_of_memory(fault: RuntimeError) -> bool:
+    return isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in str(fault)
+
+
+def check_labels_seen(seen: Iterable[Answer | None], others: Iterable[Answer | None], *, split: str) -> None:
+    """Raise DataError when true answers of `split` name a label that no training row has.
+
+    Both are what `Task.gold` gives; answers without labels (a text, a number) pass.
+    """
+    known = {label for answer in seen for label in _labels(answer)}
+    unseen = Counter(label for answer in others for label in _labels(answer) if label not in known)
+    if unseen:
+        first = ", ".join(f"{label!r} ({rows} rows)" for label, rows in unseen.most_common(5))
+        what = f"{len(unseen)} labels of the {split} set are in no training row, so they can't be right: {first}"
+        raise DataError(what, where=split, do="add training rows with them, remove their rows, or split stratified")
+
+
+def _labels(answer: Answer | None) -> Sequence[Any]:
+    if not isinstance(answer, Mapping):
+        return ()
+    return [answer["label"]] if "label" in answer else answer.get("labels", ())

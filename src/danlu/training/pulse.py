@@ -1,0 +1,94 @@
+"""What a training says of itself: losses, learning rate, speed; and the stop when a number is not finite.
+
+Reading a number from a GPU waits for all that was asked of it. So losses are left on the device and read together,
+every `WAIT` steps there and every step on a CPU; nothing is saved before they were read.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.core.events import Events
+from danlu.training import guards
+
+WAIT = 20
+_POINTS = 50
+"""Points of the loss curve that is kept."""
+
+
+class Pulse:
+    """The numbers of one training of `steps` steps. `notes` survives a resume."""
+
+    def __init__(self, events: Events, steps: int, device: torch.device) -> None:
+        self._events, self._steps = events, steps
+        self._every = WAIT if device.type != "cpu" else 1
+        self._unread: list[tuple[int, str, float, str, Tensor]] = []
+        self._window = math.ceil(steps / _POINTS)
+        self._sum, self._count = 0.0, 0
+        self._examples, self._seconds, self._began = 0, 0.0, time.perf_counter()
+        self.curve: list[tuple[int, float]] = []
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on steps; evaluation and checkpoints are left out."""
+        return self._seconds
+
+    @property
+    def examples_per_s(self) -> float:
+        return self._examples / max(self._seconds, 1e-9)
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._began = time.perf_counter()
+
+    def hear(self, step: int, turn: str, lr: float, *, loss: Tensor | None, norm: Tensor | None) -> None:
+        """The numbers of a turn, which stay on their device until they are read; None where there is none."""
+        values = {"loss": loss, "norm of the gradient": norm}
+        self._unread += [(step, turn, lr, what, value) for what, value in values.items() if value is not None]
+
+    def end(self, done: int, lr: float, examples: int) -> None:
+        """A step ends, `done` in all; now and then its numbers are read and told."""
+        if done % self._every == 0:
+            self.read()
+        self._seconds += time.perf_counter() - self._began
+        self._examples += examples
+        if done % self._window == 0:
+            self.read()
+            if self._count:
+                self.curve.append((done, self._sum / self._count))
+                self._sum, self._count = 0.0, 0
+                self._events.numbers(step=done, loss=self.curve[-1][1], lr=lr)
+        told = {"loss": self.curve[-1][1]} if self.curve else {}
+        speed = round(self.examples_per_s, 1)
+        self._events.progress("train", done, self._steps, unit="steps", lr=lr, examples_per_s=speed, **told)
+
+    def read(self) -> None:
+        """Wait for the numbers of the steps so far. Raises RecipeError naming the first that is not finite."""
+        if not self._unread:
+            return
+        values = torch.stack([value.detach().float() for *_, value in self._unread]).tolist()
+        unread, self._unread = self._unread, []
+        for (step, turn, lr, what, _), value in zip(unread, values, strict=True):
+            guards.check_finite(value, what=what, step=step + 1, steps=self._steps, turn=turn, lr=lr)
+            if what == "loss":
+                self._sum, self._count = self._sum + value, self._count + 1
+
+    def notes(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        self.read()
+        return {
+            "curve": [list(point) for point in self.curve],
+            "window": [self._sum, self._count],
+            "spent": [self._seconds, self._examples],
+        }
+
+    def restore(self, notes: dict[str, Any]) -> None:
+        """Give back what `notes` gave."""
+        self.curve = [(int(step), float(loss)) for step, loss in notes["curve"]]
+        self._sum, self._count = notes["window"]
+        self._seconds, self._examples = notes["spent"]

@@ -1,0 +1,276 @@
+"""A training under way, as the loop and the techniques see it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.blocks.taught import SelfTaught
+from danlu.blocks.tensors import to_torch
+from danlu.contracts import Arrays, Batch, Technique, Turn
+from danlu.core.errors import DataError, RecipeError
+from danlu.training import guards, optim, schedule
+from danlu.training.batches import Feed, sorted_batches
+from danlu.training.checkpoint import State
+from danlu.training.job import Job, chosen_device, planned_steps
+from danlu.training.precision import Precision, autocast
+from danlu.training.pulse import Pulse
+from danlu.training.randomness import Stream, generator
+from danlu.training.settings import FROM_SCRATCH
+from danlu.training.watch import Watch
+
+
+class Run:
+    """What a technique may look at and lean on.
+
+    `step` counts from 0, of `steps`; `turn` and `batch` are the present ones, `outputs` what the model said of the
+    batch; `chosen` are the places of this step's examples in the training set, `expected` how many there are unless a
+    technique draws others. `total` is the sum of their counts, `divisor` what the loss is divided by: the total,
+    unless a technique's `draw` set another (one that does not tell how many were drawn). `optimizers` has one a turn.
+    """
+
+    def __init__(self, job: Job, precision: Precision) -> None:
+        if not job.train:
+            raise DataError("the training set is empty", where="train", do="check the source and the operators")
+        self.job, self.settings, self.precision = job, job.settings, precision
+        self.task, self.backbone, self.events, self.seed = job.task, job.backbone, job.events, job.seed
+        self.techniques = tuple(job.techniques)
+        self.device = chosen_device(job.settings.device)
+        self.model = job.module.to(self.device).train()
+        self.taught = self.model if isinstance(self.model, SelfTaught) else None
+        self.beside = self._models_beside()
+        self.turns = job.task.turns(self.model)
+        self._plan_steps()
+        self._plan_moves()
+        self.pulse = Pulse(job.events, self.steps, self.device)
+        self.step, self.turn, self.lr = 0, self.turns[0], 0.0
+        self.chosen: list[int] = []
+        self.batch: Batch = Batch({}, {}, ())
+        self.outputs: Arrays = {}
+        self.total, self.divisor = 0.0, 0.0
+        self._said = torch.zeros(())
+        self._norm: Tensor | None = None
+        self._kept: dict[str, dict[str, Any]] = {}
+
+    def _models_beside(self) -> dict[str, Callable[..., Arrays]]:
+        """The models whose word is part of a batch; the reference is the model as it is before training."""
+        wanted = dict.fromkeys([*self.task.beside, *(name for t in self.techniques for name in t.beside)])
+        given = dict(self.job.beside)
+        if "reference" in wanted:
+            seen_by_method = self.job.method.without(self.model) if self.job.method else None
+            given["reference"] = seen_by_method or _frozen(self.model)
+        missing = [name for name in wanted if name not in given]
+        if missing:
+            what = f"the model {missing[0]!r} is wanted beside the trained one, and nobody brings it"
+            raise RecipeError(what, where="training", do=f"give the step an input called {missing[0]}")
+        return {name: given[name] for name in wanted}
+
+    def _plan_steps(self) -> None:
+        settings, examples = self.settings, self.job.train
+        if self.taught is not None and self.taught.whole_set:
+            self.feed = Feed(self.job, size=len(examples), accumulate=1)
+            self.steps = 1
+        else:
+            self.feed = Feed(self.job, size=settings.batch_size, accumulate=settings.accumulate)
+            self.steps = planned_steps(settings, self.feed.per_epoch, descends=self.taught is None)
+        self.expected = min(self.feed.per_step, len(examples))
+        every = settings.evaluate_every or max(self.feed.per_epoch, -(-self.steps // 10))
+        self.watch = Watch(every, self.steps, self.job.judge.better if self.job.judge else "lower", settings.patience)
+
+    def _plan_moves(self) -> None:
+        guards.check_techniques(self.techniques, descends=self.taught is None)
+        self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
+        self.top_lr = self.settings.lr or FROM_SCRATCH
+        self.moved = {turn.name: self.trained(turn.moves) for turn in self.turns if self.taught is None}
+        self.optimizers: dict[str, torch.optim.AdamW] = {}
+        for name, weights in self.moved.items():
+            guards.check_trained(name, weights)
+            self.optimizers[name] = optim.adamw(weights, self.top_lr, self.settings.weight_decay)
+
+    # ---- for techniques ----------------------------------------------------------------------------------------------
+
+    def kept(self, technique: Technique) -> dict[str, Any]:
+        """What survives a kill for a technique: tensors, JSON values, dicts and lists of them.
+
+        In `start` it already holds what a checkpoint brings, so that costly preparation can be skipped; what `start`
+        writes there is then replaced by what the checkpoint brings.
+        """
+        place = next(k for k, other in enumerate(self.techniques) if other is technique)
+        return self._kept.setdefault(f"{place} {technique.name}", {})
+
+    def again(self) -> None:
+        """Forward, loss and backward once more on the present batch; the gradients are added.
+
+        Raises RecipeError when a technique replaces the backward pass, since that would be passed by.
+        """
+        if self._replacing:
+            what = f"a technique repeats the backward pass, which {self._replacing.name} replaces"
+            raise RecipeError(what, where="techniques", do=f"leave {self._replacing.name} or the other one out")
+        self._forward_and_backward()
+
+    def trained(self, prefix: str = "") -> dict[str, nn.Parameter]:
+        """The weights that are trained, by name: of a turn (`run.turn.moves`), or all."""
+        named = self.model.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad and name.startswith(prefix)}
+
+    # ---- a step, for the loop ----------------------------------------------------------------------------------------
+
+    def draw(self) -> list[Batch]:
+        """The micro-batches of this step, with what the models beside say of them."""
+        self.divisor = 0.0
+        self.chosen = self.feed.chosen(self.step)
+        for k, technique in enumerate(self.techniques):
+            self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
+        batches = self.feed.batches(self.chosen, self.step)
+        self.total = float(sum(batch.count.sum() for batch in batches))
+        self.divisor = self.divisor or self.total
+        return [self._placed(batch) for batch in batches]
+
+    def _placed(self, batch: Batch) -> Batch:
+        batch = to_torch(batch, self.device)
+        with torch.no_grad(), autocast(self.precision, self.device):
+            batch.beside = {name: self.task.forward(other, batch) for name, other in self.beside.items()}
+        return batch
+
+    def begin_turn(self, turn: Turn) -> None:
+        """No gradients; for a step that drew no example, gradients of zero, which move the weights all the same."""
+        self.turn, self._said, self._norm = turn, torch.zeros((), device=self.device), None
+        self.model.zero_grad()
+        if not self.chosen:
+            for weight in self.moved.get(turn.name, {}).values():
+                weight.grad = torch.zeros_like(weight)
+
+    def learn(self, batch: Batch) -> None:
+        """Forward, loss and backward on a batch; a model that counts, counts."""
+        self.batch = batch
+        if self.taught is None:
+            self._said += self._forward_and_backward()
+        else:
+            self._said += self.taught.update(batch).sum()
+
+    def _forward_and_backward(self) -> Tensor:
+        with autocast(self.precision, self.device):
+            self.outputs = self.turn.forward(self.model, self.batch)
+            loss = self.turn.loss(self.outputs, self.batch)
+        for technique in self.techniques:
+            loss = technique.loss(loss, self)
+        if self._replacing:
+            self._replacing.backward(loss, self)
+        else:
+            (loss.sum() / self.divisor).backward()  # type: ignore[no-untyped-call]
+        return loss.detach().sum()
+
+    def move(self) -> None:
+        """Clip the gradients and move the weights, at the learning rate of this step."""
+        if self.taught is not None:
+            return
+        optimizer, weights = self.optimizers[self.turn.name], self.moved[self.turn.name]
+        self.lr = self.top_lr * schedule.factor(self.step, self.steps, self.settings.warmup, self.settings.schedule)
+        optim.set_rate(optimizer, self.lr)
+        if self.settings.clip:
+            self._norm = optim.clip(optimizer, weights.values(), self.settings.clip)
+        optimizer.step()
+
+    def end_turn(self) -> None:
+        """Note the mean loss of the turn (where the step drew any example) and the norm of its gradient."""
+        loss = self._said / self.total if self.chosen else None
+        self.pulse.hear(self.step, self.turn.name, self.lr, loss=loss, norm=self._norm)
+
+    # ---- between steps -----------------------------------------------------------------------------------------------
+
+    def changing(self) -> dict[str, Tensor]:
+        """All that training changes in the model: trained weights, and buffers that a saved model holds."""
+        saved = self.model.state_dict(keep_vars=True).keys()
+        buffers = {name: buffer for name, buffer in self.model.named_buffers() if name in saved}
+        return {**self.trained(), **buffers}
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give everything that training changes other values."""
+        with torch.no_grad():
+            for name, tensor in self.changing().items():
+                tensor.copy_(tensors[name])
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """The model as it would answer: in eval mode, with the weights that techniques show."""
+        for technique in self.techniques:
+            technique.answering(self, True)
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train()
+            for technique in reversed(self.techniques):
+                technique.answering(self, False)
+
+    def look(self) -> None:
+        """Measure the validation set, and remember the weights when they are the best so far."""
+        judge = self.job.judge
+        with self.answering():
+            number = judge.measure(self.model, self.device) if judge else self._validation_loss()
+            if self.watch.add(self.step, number) and self.settings.keep == "best":
+                self.watch.best_weights = {name: tensor.detach().clone() for name, tensor in self.changing().items()}
+        self.events.numbers(step=self.step, **{f"validation_{judge.name if judge else 'loss'}": number})
+
+    def _validation_loss(self) -> float:
+        """Σ loss / Σ count of the first turn over the validation set, as in a step."""
+        turn, total, count = self.turns[0], 0.0, 0.0
+        for batch in sorted_batches(self.job.validation, self.task, self.job.processor, self.settings.batch_size):
+            count += float(batch.count.sum())
+            placed = self._placed(batch)
+            with autocast(self.precision, self.device):
+                total += float(turn.loss(turn.forward(self.model, placed), placed).sum())
+        return total / count
+
+    def take_best(self) -> None:
+        """End with the weights that did best on the validation set, unless those are the present ones."""
+        best = self.watch.best
+        if best and best[0] < self.step and self.watch.best_weights:
+            self.fill(self.watch.best_weights)
+        self.model.eval()
+
+    # ---- checkpoints -------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """All that a checkpoint holds."""
+        notes = {"precision": self.precision, "looks": self.watch.history, "pulse": self.pulse.notes()}
+        moving = {
+            f"{turn}/{key}": tensor
+            for turn, weights in self.moved.items()
+            for key, tensor in optim.state(self.optimizers[turn], weights).items()
+        }
+        best_step = self.watch.best[0] if self.watch.best and self.watch.best_weights else None
+        return State(self.step, notes, self.changing(), moving, self._kept, best_step, self.watch.best_weights)
+
+    def recall(self, saved: State) -> None:
+        """Give techniques back what they kept; their tensors are on the device."""
+        self._kept = _copied(saved.kept, self.device)
+
+    def restore(self, saved: State) -> None:
+        """Go on where a checkpoint was made."""
+        self.recall(saved)
+        self.fill(saved.weights)
+        for turn, weights in self.moved.items():
+            own = {k.removeprefix(f"{turn}/"): t for k, t in saved.optimizer.items() if k.startswith(f"{turn}/")}
+            optim.restore(self.optimizers[turn], weights, own)
+        self.watch.restore(saved.notes["looks"], saved.best)
+        self.pulse.restore(saved.notes["pulse"])
+        self.step = saved.step
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def _copied(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.to(device, copy=True)
+    if isinstance(tree, dict):
+        return {key: _copied(value, device) for key, value in tree.items()}
+    return [_copied(value, device) for value in tree] if isinstance(tree, list) else tree

@@ -1,0 +1,118 @@
+"""The order of examples, and batches of like length."""
+
+import numpy as np
+import pytest
+import torch
+from training_toys import NoisyTagging, Tagging, Words, examples, job
+
+from danlu.training.batches import Feed, sorted_batches
+from danlu.training.job import lengths
+from danlu.training.randomness import Stream, generator, reseed
+
+
+def feed(task=None, n=31, size=6, accumulate=1, seed=0) -> Feed:
+    return Feed(job(task, n=n, seed=seed), size=size, accumulate=accumulate)
+
+
+def test_an_epoch_sees_every_example_once():
+    one = feed()
+    assert one.per_epoch == 6
+    for epoch in range(3):
+        steps = [one.chosen(epoch * 6 + place) for place in range(6)]
+        assert sorted(k for step in steps for k in step) == list(range(31))
+        assert sorted(len(step) for step in steps) == [1, 6, 6, 6, 6, 6]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone():
+    steps = [feed().chosen(step) for step in range(18)]
+    one = feed()
+    assert [one.chosen(step) for step in reversed(range(18))] == steps[::-1]
+    assert [feed(seed=1).chosen(step) for step in range(18)] != steps
+    assert steps[:6] != steps[6:12]
+
+
+def test_the_order_is_drawn_once_an_epoch(monkeypatch):
+    one, drawn = feed(), []
+    original = one._shuffled
+    monkeypatch.setattr(one, "_shuffled", lambda epoch: drawn.append(epoch) or original(epoch))
+    for step in range(18):
+        one.chosen(step)
+    assert drawn == [0, 1, 2]
+
+
+def test_batches_hold_examples_of_like_length():
+    one = job(n=200)
+    sizes, grouped = lengths(one.train, one.processor), Feed(one, size=10, accumulate=1)
+    spread = [np.ptp(sizes[grouped.chosen(step)]) for step in range(20)]
+    assert max(spread) <= 2
+    assert np.ptp(sizes) == 19
+
+
+def test_the_smaller_batch_is_not_always_the_longest():
+    one = job(n=31)
+    sizes = lengths(one.train, one.processor)
+    smallest = [
+        min((Feed(job(n=31, seed=s), size=6, accumulate=1).chosen(k) for k in range(6)), key=len) for s in range(20)
+    ]
+    assert len({int(sizes[step[0]]) for step in smallest}) > 3
+
+
+def test_inputs_that_are_not_padded_are_only_shuffled():
+    class Flat(Words):
+        pad = {}
+
+    one = job(n=30)
+    one.processor = Flat()
+    assert lengths(one.train, one.processor).tolist() == [0] * 30
+    first = Feed(one, size=30, accumulate=1).chosen(0)
+    assert first != sorted(first)
+
+
+def test_a_step_is_cut_into_micro_batches():
+    one = feed(accumulate=2)
+    batches = one.batches(one.chosen(0), 0)
+    assert [len(batch) for batch in batches] == [6, 6]
+    assert one.batches([], 0) == []
+
+
+def test_what_varies_is_a_function_of_seed_step_and_place():
+    one = feed(NoisyTagging())
+    first, again, later = (one.batches([3, 4, 5], step)[0].inputs["ids"] for step in (2, 2, 3))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, later)
+    np.testing.assert_array_equal(one.batches([3], 2)[0].inputs["ids"][0], first[0][: one._sizes[3]])
+
+
+def test_sorted_batches_hold_all_examples_as_they_are():
+    task = NoisyTagging()
+    batches = list(sorted_batches(examples(task, 20), task, Words(), 8))
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    widths = [batch.inputs["ids"].shape[1] for batch in batches]
+    assert widths == sorted(widths)
+    plain = list(sorted_batches(examples(Tagging(), 20), Tagging(), Words(), 8))
+    np.testing.assert_array_equal(batches[0].inputs["ids"], plain[0].inputs["ids"])
+
+
+def test_reseeding_covers_torch_numpy_and_random():
+    import random
+
+    def draw():
+        return torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()
+
+    reseed(0, Stream.STEP, 5)
+    first = draw()
+    reseed(0, Stream.STEP, 5)
+    assert draw() == first
+    reseed(0, Stream.STEP, 6)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+def test_streams_have_nothing_in_common():
+    drawn = [generator(0, stream, 1).random() for stream in Stream]
+    assert len(set(drawn)) == len(Stream)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_any_seed_will_do(seed):
+    reseed(seed, Stream.STEP, 0)
+    assert 0 <= generator(seed, Stream.VARY, 0, 0).random() < 1
