@@ -24,6 +24,7 @@ class LoRA(Method):
     """
 
     tolerance: ClassVar[float] = 1e-4
+    lr: ClassVar[float] = 1e-3
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
 
     rank: int = Field(default=8, ge=1)

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from danlu.contracts import Tracker
 from danlu.core.events import Event
+from danlu.core.printable import printable
 
 _EVERY = 10.0  # seconds between plain lines of progress
 _MOST_NUMBERS = 4
@@ -76,7 +77,7 @@ class _Face:
     def line(self, *parts: str | tuple[str, str]) -> None:
         encoding = self.screen.encoding
         told = [(part, "") if isinstance(part, str) else part for part in parts]
-        shown = [(text.encode(encoding, "replace").decode(encoding), style) for text, style in told]
+        shown = [(printable(text).encode(encoding, "replace").decode(encoding), style) for text, style in told]
         self.screen.print(Text.assemble(*shown), soft_wrap=True)
 
     def name(self, step: str) -> str:

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from danlu.blocks.parity import agreement
+from danlu.plugins.tasks.text_classification import TextClassification
+
+TASK = TextClassification(text="t", label="l", labels=("no", "yes"))
+
+
+def answer(yes):
+    return {
+        "label": "yes" if yes > 0.5 else "no",
+        "confidence": max(yes, 1 - yes),
+        "scores": {"no": 1 - yes, "yes": yes},
+    }
+
+
+def test_distances_changes_and_the_worst_rows():
+    before = [answer(p) for p in (0.9, 0.6, 0.2, 0.1)]
+    after = [answer(p) for p in (0.9, 0.4, 0.3, 0.1)]
+    found = agreement(TASK, before, after)
+    assert found.distances == pytest.approx([0, 0.2, 0.1, 0])
+    assert found.changed.tolist() == [False, True, False, False]
+    assert found.greatest == pytest.approx(0.2)
+    assert found.p99 == pytest.approx(np.percentile([0, 0.2, 0.1, 0], 99))
+    assert found.per_label() == {"no": {"rows": 2, "changed": 0}, "yes": {"rows": 2, "changed": 1}}
+    assert [(row["row"], row["before"], row["after"]) for row in found.worst()] == [(1, "yes", "no"), (2, "no", "no")]
+    assert found.plain()["changed_share"] == 0.25
+
+
+@pytest.mark.parametrize(("gap", "changed"), [(4e-7, False), (4e-6, True)])
+def test_a_tie_may_be_broken_either_way(gap, changed):
+    found = agreement(TASK, [answer(0.5 + gap)], [answer(0.5 - 1e-9)])
+    assert bool(found.changed[0]) is changed
+
+
+def test_answers_that_are_no_labels_change_when_they_differ():
+    class Plain:
+        def distance(self, a, b):
+            return float(a != b)
+
+    found = agreement(Plain(), ["a", "b"], ["a", "c"])
+    assert found.changed.tolist() == [False, True]
+
+
+def test_an_answer_that_is_no_number_is_no_agreement():
+    broken = answer(0.9) | {"scores": {"no": float("nan"), "yes": 0.9}}
+    assert np.isnan(agreement(TASK, [answer(0.9)], [broken]).greatest)
