@@ -126,6 +126,24 @@ def test_a_safetensors_file_that_is_not_whole_is_refused(tmp_path, content):
         check_folder(tmp_path)
 
 
+def test_a_tensor_that_stands_twice_in_the_header_is_refused(tmp_path):
+    """Readers differ in which of the two they take."""
+    header = (
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}'
+    )
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(DataError, match="a name stands twice in the header"):
+        check_folder(tmp_path)
+
+
+def test_a_header_above_the_limit_is_not_even_read(tmp_path):
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 100_000_001))
+        file.truncate(100_000_100)  # a sparse file: it takes no space
+    with pytest.raises(DataError, match="its length is impossible"):
+        check_folder(tmp_path)
+
+
 def test_safetensors_with_metadata_and_without_tensors_are_accepted(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(save({"a": np.ones(3)}, metadata={"format": "pt"}))
     (tmp_path / "b.safetensors").write_bytes(save({}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -11,7 +12,9 @@ from ruamel.yaml import YAML
 from danlu.core import assets
 from danlu.core.artifact import Artifact, Store
 from danlu.core.errors import DanluError
-from danlu.registry.metadata import Asset, Baseline, Data, Form, Metadata
+from danlu.registry.metadata import Asset, Baseline, Data, Form, Interval, Metadata
+
+_MACHINE = ("os", "python", "cpu", "threads", "memory_total", "gpus")
 
 
 def ancestors(artifacts: Iterable[Artifact], store: Store) -> list[Artifact]:
@@ -29,60 +32,91 @@ def ancestors(artifacts: Iterable[Artifact], store: Store) -> list[Artifact]:
 
 
 def gather(
-    name: str, line: list[Artifact], scores: Mapping[str, Any] | None, parity: Mapping[str, Any] | None, default: str
+    line: Sequence[Artifact],
+    scores: Mapping[str, Any] | None,
+    parity: Mapping[str, Any] | None,
+    *,
+    default: str,
+    recipe: str = "",
 ) -> Metadata:
-    """The metadata of a version; `line` is all it was made from, parents first."""
+    """The metadata of a version; `line` is all it was made from, parents first, `default` the form that is served.
+
+    What nobody measured or recorded is left out.
+    """
     data = next((a.json("dataset.json") for a in line if a.kind == "dataset"), {})
     trained = next((a for a in line if a.kind == "model"), None)
     machine = line[-1].manifest["machine"]
-    options: Mapping[str, Any] = next(iter(data.get("task", {}).values()), {})
-    about: Metadata = {
-        "task": next(iter(data.get("task", {})), ""),
+    tasks: Mapping[str, Any] = data.get("task", {})
+    name, options = next(iter(tasks.items()), ("", {}))
+    return {
+        "task": name,
         "labels": list(options.get("labels", ())),
         "data": _data(data),
-        "recipe": _recipe(name, line),
-        "training": dict(trained.numbers) if trained else {},
-        "forms": _forms(parity, default) if parity else [],
+        "recipe": recipe,
+        "training": dict(_plain(trained.numbers)) if trained else {},
+        "forms": _forms(parity, default) if parity else _measured_form(scores),
         "baselines": _baselines(scores) if scores else [],
         "limits": list(_limits(data, scores, parity)),
-        "machine": {key: machine[key] for key in ("os", "python", "cpu", "threads", "memory_total") if key in machine},
+        "machine": {key: machine[key] for key in _MACHINE if machine.get(key)},
         "libraries": machine.get("libraries", {}),
         "assets": list(_assets(line)),
     }
-    return about
+
+
+def _plain(numbers: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Facts for a table: `lr.highest`, `validation.best`; curves and lists stay in the artifact."""
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            yield from _plain(value, f"{within}{name}.")
+        elif isinstance(value, str | int | float):
+            yield f"{within}{name}", value
 
 
 def _data(data: Mapping[str, Any]) -> Data:
     source = data.get("source", {})
-    splits = {
-        split: {"rows": rows, "digest": data.get("digests", {}).get(split, "")}
-        for split, rows in data.get("rows", {}).items()
+    names = [name for name in source if name != "fingerprint"]
+    told: Data = {
+        "source": ", ".join(f"{name} {json.dumps(source[name], ensure_ascii=False)}" for name in names),
+        "fingerprint": str(source.get("fingerprint", "")),
+        "splits": {
+            split: {"rows": rows, "digest": data.get("digests", {}).get(split, "")}
+            for split, rows in data.get("rows", {}).items()
+        },
     }
-    told = ", ".join(f"{name} {options}" for name, options in source.items() if name != "fingerprint")
-    return {"source": told, "fingerprint": str(source.get("fingerprint", "")), "splits": splits}  # type: ignore[typeddict-item]
+    licences = [asset.licence for asset in map(_found, sorted(set(_asset_names(source)))) if asset]
+    return {**told, "licence": ", ".join(licences)} if licences else told
 
 
-def _recipe(name: str, line: list[Artifact]) -> str:
-    """The recipe as it was run, with every default written out, from the manifests."""
-    steps = {a.manifest["step"]: {"do": a.manifest["stage"], **a.manifest["settings"]} for a in line}
+def recipe_text(name: str, line: Sequence[Artifact], last: Mapping[str, Any]) -> str:
+    """The recipe as it was run, with every default written out: from the manifests, and `last`, the step that asks."""
+    names: dict[str, str] = {}
+    steps: dict[str, Any] = {}
+    for told in (*(artifact.manifest for artifact in line), last):
+        step = told["step"]
+        while step in steps:  # an artifact of another recipe may have been reused under its own name
+            step += "_"
+        names[str(told.get("key"))] = step
+        inputs = {need: f"${names[source['key']]}" for need, source in told["inputs"].items() if source["key"] in names}
+        steps[step] = {"do": told["stage"], **inputs, **told["settings"]}
+    return _yaml({"name": name, "steps": steps})
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
     out = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.default_flow_style = None
+    yaml.allow_unicode = True
     yaml.width = 110
-    yaml.dump({"name": name, "steps": steps}, out)
+    yaml.dump(data, out)
     return out.getvalue()
 
 
 def _forms(parity: Mapping[str, Any], default: str) -> list[Form]:
     forms: list[Form] = []
     for name, told in parity["forms"].items():
-        form: Form = {"name": name, "default": name == default, "metrics": told.get("metrics", {})}
-        if told.get("size_mb") is not None:
-            form["bytes"] = round(told["size_mb"] * 1e6)
-        if told.get("latency_ms"):
-            form["latency_ms"] = {str(batch): ms for batch, ms in told["latency_ms"].items()}
-        if told.get("of"):
+        form: Form = {"name": name, "default": name == default, **_measured(told)}
+        if told["of"]:
             form["parity"] = {
                 "against": told["of"],
                 "rows": parity["rows"],
@@ -96,34 +130,63 @@ def _forms(parity: Mapping[str, Any], default: str) -> list[Form]:
     return forms
 
 
+def _measured_form(scores: Mapping[str, Any] | None) -> list[Form]:
+    """Without a `verify` step, the one form that was evaluated."""
+    return [{"name": scores["form"], "default": True, **_measured(scores)}] if scores else []
+
+
+def _measured(told: Mapping[str, Any]) -> Form:
+    """Metrics, size and latency, as far as they were measured."""
+    form: Form = {"metrics": _metrics(told)}
+    if told.get("size_mb") is not None:
+        form["bytes"] = round(told["size_mb"] * 1e6)
+    latency = {batch: ms for batch, ms in (told.get("latency_ms") or {}).items() if batch.isdecimal()}
+    return {**form, "latency_ms": latency} if latency else form
+
+
+def _metrics(told: Mapping[str, Any]) -> dict[str, Interval | float]:
+    """What was measured of the answers; size and latency have columns of their own."""
+    metrics: dict[str, Interval | float] = {}
+    for name, score in told["metrics"].items():
+        if name in ("size", "latency") or score["value"] is None:
+            continue
+        known = score["low"] is not None and score["high"] is not None
+        interval: Interval = {"value": score["value"], "low": score["low"], "high": score["high"]}
+        metrics[name] = interval if known else score["value"]
+    return metrics
+
+
 def _baselines(scores: Mapping[str, Any]) -> list[Baseline]:
-    return [{"name": name, "metrics": told["metrics"]} for name, told in scores.get("baselines", {}).items()]
+    return [{"name": name, "metrics": _metrics(told)} for name, told in scores["baselines"].items()]
 
 
 def _limits(
     data: Mapping[str, Any], scores: Mapping[str, Any] | None, parity: Mapping[str, Any] | None
 ) -> Iterator[str]:
     rows = data.get("rows", {}).get("test")
-    if rows:
-        yield f"Measured on {rows} test rows of the same source as the training rows; other data may give others."
+    if rows and (scores or parity):
+        yield f"Measured on {rows:,} test rows from the source of the training rows; other data may give other numbers."
     if scores is None:
-        yield "It was not evaluated beside baselines before it was published."
+        yield "It was not compared with baselines before it was published."
     if parity is None:
-        yield "Its forms were not verified against each other before it was published."
+        yield "Its forms were not compared with each other before it was published."
     else:
         yield "Latency was measured on the machine below, where other work may have been running."
     yield from (scores or {}).get("warnings", ())
 
 
-def _assets(line: list[Artifact]) -> Iterator[Asset]:
+def _assets(line: Sequence[Artifact]) -> Iterator[Asset]:
     names = {name for artifact in line for name in _asset_names(artifact.manifest["settings"])}
-    for name in sorted(names):
-        try:
-            asset = assets.find(name)
-        except DanluError:
-            continue
+    for asset in filter(None, map(_found, sorted(names))):
         package = asset.packages[0]
-        yield {"name": name, "version": asset.version, "sha256": package.sha256, "licence": asset.licence}
+        yield {"name": asset.name, "version": asset.version, "sha256": package.sha256, "licence": asset.licence}
+
+
+def _found(name: str) -> assets.Asset | None:
+    try:
+        return assets.find(name)
+    except DanluError:
+        return None
 
 
 def _asset_names(settings: Any) -> Iterator[str]:

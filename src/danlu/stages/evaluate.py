@@ -1,0 +1,218 @@
+"""Measure a model on the frozen test set, beside honest baselines, and write the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from danlu import bundle
+from danlu.blocks import judging, label_details
+from danlu.blocks.dataset import DataSet, label_counts
+from danlu.blocks.intervals import DRAWS, Score, difference
+from danlu.blocks.report import page
+from danlu.blocks.report.inputs import shown
+from danlu.blocks.report.provenance import rests_on
+from danlu.contracts import Answer, Backbone, Metric, Stage, Task
+from danlu.core.artifact import Store
+from danlu.core.canonical import plain
+from danlu.registry.facts import ancestors
+from danlu.training.job import Job
+from danlu.training.loop import fit
+from danlu.training.randomness import Stream, reseed
+
+if TYPE_CHECKING:
+    from danlu.core.artifact import Artifact, Draft
+    from danlu.core.events import Events
+    from danlu.predictor import Predictor
+
+_BASELINES = ("majority", "tfidf_lr")
+_WORST = 20
+_FEW_ROWS, _FEW_OF_A_LABEL = 200, 20
+_COMMON, _OFF = 0.8, 0.1
+
+
+class Evaluate(Stage):
+    """Metrics with 95 % intervals on the test rows, simple baselines trained and measured beside it, and a report.
+
+    The model's default form is measured: the one that is served. Whether it beats a baseline is decided on the paired
+    difference in the first metric: better when its whole interval is above zero.
+    """
+
+    needs: ClassVar[Mapping[str, str]] = {"dataset": "dataset", "model": "model"}
+    makes: ClassVar[str] = "scores"
+
+    metrics: tuple[Metric, ...] | None = None
+    """What is measured, the first being the headline; by default all metrics that fit the task."""
+    baselines: tuple[Backbone, ...] | None = None
+    """What the model is compared with; by default the majority class, and for texts TF-IDF with logistic
+    regression."""
+
+    def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
+        """Write `scores.json`, `report.html` and `baselines/<name>/`.
+
+        Raises DataError when the data was changed since it was frozen, or has labels that the model does not know.
+        """
+        data, forms = DataSet.open(inputs["dataset"].path), bundle.Forms.open(inputs["model"].path)
+        data.check()
+        judge = _Judge(data, *judging.choose_metrics(self.metrics, data.task), self.seed, events)
+        folder = forms.folder(forms.default)
+        own = judge.judged(bundle.load(folder), folder, forms.default)
+        primary = judging.primary(own.scores)
+        baselines = {}
+        for backbone in self.compared_with(data.task, folder):
+            other = _train_baseline(backbone, data, out.path / "baselines" / backbone.name, self.seed, events)
+            judged = judge.judged(bundle.load(other.folder), other.folder, backbone.name)
+            baselines[backbone.name] = {
+                **judged.plain(),
+                "seconds": other.seconds,
+                **_verdict(own.scores[primary], judged.scores[primary], judge.metrics[primary].better),
+            }
+        scores = {
+            "task_name": data.task.name,
+            "form": forms.default,
+            "rows": len(judge.gold),
+            "seed": self.seed,
+            "draws": DRAWS,
+            "primary": primary,
+            **own.plain(),
+            "baselines": baselines,
+            "beats_baselines": all(told["verdict"] == "better" for told in baselines.values()),
+            **_details(data, own.answers, judge.inputs, judge.gold),
+            "operators": data.info["operators"],
+        }
+        scores["cautions"] = cautions(scores)
+        scores["warnings"] = [*unbeaten(scores), *scores["cautions"]]
+        told = {"seed": self.seed, "form": forms.default, "rows": len(judge.gold), "draws": DRAWS}
+        scores["rests_on"] = rests_on(ancestors(inputs.values(), Store(out.store)), data.info, told)
+        _write(out, plain(scores))
+        for text in scores["warnings"]:
+            events.warn(text)
+
+    def compared_with(self, task: Task, folder: Path) -> list[Backbone]:
+        """The baselines; one that is the model itself is left out."""
+        chosen = judging.fitting("backbones", task.gives, _BASELINES) if self.baselines is None else self.baselines
+        itself = bundle.describe(folder).backbone.name
+        return [backbone for backbone in chosen if backbone.name != itself]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What one model answered, and what that is worth."""
+
+    answers: list[Answer]
+    scores: dict[str, Score]
+    measured: dict[str, dict[str, Any]]
+
+    def plain(self) -> dict[str, Any]:
+        metrics = {name: told.plain() for name, told in self.scores.items()}
+        return {"metrics": metrics | self.measured, **judging.in_short(self.measured)}
+
+
+class _Judge:
+    """The test rows, and how models are measured on them: all of them alike."""
+
+    def __init__(
+        self, data: DataSet, metrics: Sequence[Metric], of_form: Sequence[Metric], seed: int, events: Events
+    ) -> None:
+        self.inputs, self.gold = data.judged("test")
+        self.metrics, self.of_form = {metric.name: metric for metric in metrics}, of_form
+        self.seed, self.events = seed, events
+
+    def judged(self, predictor: Predictor, folder: Path, name: str) -> _Judged:
+        judging.check_known(predictor.task, self.gold)
+        answers = judging.ask_all(predictor, self.inputs, self.events, f"answering with {name}")
+        scores = judging.score_all(list(self.metrics.values()), answers, self.gold, seed=self.seed)
+        return _Judged(answers, scores, judging.measure_all(self.of_form, predictor, self.inputs, folder))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    folder: Path
+    seconds: float
+
+
+def _train_baseline(backbone: Backbone, data: DataSet, folder: Path, seed: int, events: Events) -> _Trained:
+    """A baseline trained on the same training rows, as a bundle."""
+    began = time.monotonic()
+    events.progress(f"training {backbone.name}", 0, None)
+    task, rows, own = data.task, data.rows("train"), backbone.folder()
+    reseed(seed, Stream.START)
+    processor = backbone.processor(own) if own else backbone.learn(task.ask(row) for row in rows)
+    module, _ = backbone.start(task.head(), processor)
+    examples = [example for row in rows for example in task.examples(row, processor)]
+    fit(Job(module, task, processor, examples, backbone=backbone, seed=seed))
+    bundle.save(folder, backbone=backbone, task=task, processor=processor, module=module)
+    return _Trained(folder, round(time.monotonic() - began, 3))
+
+
+def _verdict(own: Score, other: Score, better: str) -> dict[str, Any]:
+    """The paired difference, and whether its whole interval is on the good side, on the bad one, or on neither."""
+    gap = difference(own, other)
+    sign = 1 if better == "higher" else -1
+    ends = sorted(sign * end for end in (gap["low"], gap["high"]) if end is not None)
+    verdict = "better" if ends and ends[0] > 0 else "worse" if ends and ends[-1] < 0 else "no clear difference"
+    return {"difference": gap, "verdict": verdict}
+
+
+def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list[Answer]) -> dict[str, Any]:
+    """What the report shows of answers of this kind; nothing for a kind that has no drawing yet."""
+    if data.task.gives.get("answer") != "label":
+        return {}
+    worst = label_details.worst(answers, gold, _WORST)
+    found = label_details.details(answers, gold, label_counts(data.table("train"), data.task))
+    return {**found, "worst": [{**row, "input": shown(data.task, inputs[row["row"]])} for row in worst]}
+
+
+def unbeaten(scores: Mapping[str, Any]) -> list[str]:
+    """The baselines that the model does not beat, a sentence each."""
+    what = f"the difference in {scores['primary']} is"
+    return [
+        f"The model is not better than the baseline {name}: {what} {_gap(row['difference'])}."
+        for name, row in scores["baselines"].items()
+        if row["verdict"] != "better"
+    ]
+
+
+def cautions(scores: Mapping[str, Any]) -> list[str]:
+    """What may mislead a reader of these scores, in sentences; the gravest first."""
+    primary, told = scores["primary"], scores["metrics"][scores["primary"]]
+    found = []
+    if scores["rows"] < _FEW_ROWS and told["low"] is not None:
+        found.append(
+            f"The test set has only {scores['rows']} rows, so {primary} may as well be {told['low']:.3f} "
+            f"or {told['high']:.3f}."
+        )
+    few = [row["label"] for row in scores.get("labels", ()) if row["rows"] < _FEW_OF_A_LABEL]
+    if few:
+        found.append(
+            f"Fewer than {_FEW_OF_A_LABEL} test rows each: {', '.join(few[:8])}{' …' if len(few) > 8 else ''}."
+        )
+    common = max(scores.get("labels", ()), key=lambda row: row["rows"], default=None)
+    if common and common["rows"] > _COMMON * scores["rows"]:
+        share = common["rows"] / scores["rows"]
+        found.append(
+            f"{share:.0%} of the test rows are {common['label']}, so accuracy says little; look at F1 instead."
+        )
+    off = scores.get("calibration", {}).get("error", 0.0)
+    if off > _OFF:
+        found.append(f"Its confidence is off by {100 * off:.0f} points on average: do not read it as a probability.")
+    return found
+
+
+def _gap(gap: Mapping[str, Any]) -> str:
+    if gap["low"] is None:
+        return "not known"
+    return f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+
+
+def _write(out: Draft, scores: dict[str, Any]) -> None:
+    text = json.dumps(scores, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    (out.path / "scores.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+    (out.path / "report.html").write_text(page(scores), encoding="utf-8")
+    out.numbers |= {name: told["value"] for name, told in scores["metrics"].items() if told["value"] is not None}
+    out.numbers["beats_baselines"] = scores["beats_baselines"]
+    out.notes += scores["warnings"]
