@@ -1,0 +1,1 @@
+"""For those who write plug-ins: `from danlu.testing import checks; checks.run(MyTask)`."""

@@ -1,0 +1,46 @@
+"""The smallest backbone that has something to adapt: words of a text, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from danlu.blocks.grams import GramProcessor
+from danlu.contracts import Backbone, Head
+
+_WIDTH = 32
+
+
+class Bag(Backbone):
+    """For tests of tasks, methods and techniques: trains in a second, and plays a pretrained model with a new head."""
+
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
+    processor_class: ClassVar[type[Any]] = GramProcessor
+
+    def learn(self, inputs: Iterable[str]) -> GramProcessor:
+        return GramProcessor.learn(inputs, 1000)
+
+    def build(self, head: Head, processor: GramProcessor, folder: Path | None) -> nn.Module:
+        return _Bag(len(processor.names), head.size)
+
+    def start(self, head: Head, processor: GramProcessor) -> tuple[nn.Module, list[str]]:
+        return self.build(head, processor, None), ["head.weight", "head.bias"]
+
+
+class _Bag(nn.Module):
+    """`ids` and `weights` [n, grams] to `logits` [n, labels]; the last id stands for nothing."""
+
+    def __init__(self, grams: int, labels: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(grams + 1, _WIDTH)
+        self.middle = nn.Linear(_WIDTH, _WIDTH)
+        self.head = nn.Linear(_WIDTH, labels)
+
+    def forward(self, ids: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        mixed = (self.table(ids) * weights[..., None]).sum(1)
+        return {"logits": self.head(torch.tanh(self.middle(mixed)))}

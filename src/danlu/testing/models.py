@@ -1,0 +1,254 @@
+"""What backbones and methods promise: structure without chance, answers that survive the disk, and something learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from danlu import bundle
+from danlu.blocks.tensors import evaluating, state, to_torch
+from danlu.core.errors import DanluError
+from danlu.testing.general import require_light_import
+from danlu.testing.partners import BATCH, ROWS, Trial, by_default, go_together, trial_for
+from danlu.testing.subject import ConformanceError, Subject, check, require
+
+_ALONE = 1e-4
+"""How far raw outputs of an example alone may lie from its outputs in a batch, relative to the largest."""
+_ODD: dict[str, list[Any]] = {
+    "text": ["", " ", "\x00", "ŷ̴̢ 🜂 zqxv", "字" * 3000, "word " * 3000],
+    "image": [np.zeros((1, 1), np.uint8), np.zeros((3, 400, 3), np.uint8), np.full((9, 5, 4), 255, np.uint8)],
+}
+"""Inputs that occur in real life, by modality: empty, unknown, very long or of an odd shape."""
+
+# ---- backbones -------------------------------------------------------------------------------------------------------
+
+
+def _counts(subject: Subject) -> bool:
+    return bool(subject.plugin.gives.get("learning") == "counting")
+
+
+@check("backbones")
+def check_the_structure_is_no_accident(subject: Subject) -> None:
+    """Building twice gives the same names, shapes and types; starting twice from one seed, the same weights."""
+    trial, again = trial_for(subject), trial_for(subject)
+    folder = subject.plugin.folder()
+    first, second = (state(subject.plugin.build(trial.task.head(), trial.processor, folder)) for _ in range(2))
+    kinds = [{name: (tensor.shape, tensor.dtype) for name, tensor in built.items()} for built in (first, second)]
+    require(kinds[0] == kinds[1], "build() gives other names, shapes or types of weights the second time")
+    started = state(trial.module)
+    require(started.keys() == first.keys(), "start() gives a module with other names of weights than build()")
+    for name, tensor in state(again.module).items():
+        require(torch.equal(tensor, started[name]), f"{name} is drawn from elsewhere than torch's generator")
+    unknown = [prefix for prefix in trial.fresh if not any(name.startswith(prefix) for name in started)]
+    require(not unknown, f"start() names as random what is no weight: {', '.join(unknown)}")
+
+
+@check("backbones")
+def check_the_processor_survives_the_disk(subject: Subject) -> None:
+    """What was learnt or loaded gives the same arrays after saving and loading, and every time."""
+    trial = trial_for(subject)
+    folder = subject.new("processor")
+    folder.mkdir()
+    trial.backbone.save(folder, trial.module, trial.processor)
+    loaded = trial.backbone.processor(folder)
+    for x in trial.inputs:
+        one = trial.processor.inputs(x)
+        for other in (trial.processor.inputs(x), loaded.inputs(x)):
+            same = one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+            require(same, "the processor gives other arrays the second time, or after it was saved and loaded")
+    require(dict(loaded.pad) == dict(trial.processor.pad), "the padding is another after loading")
+
+
+@check("backbones")
+def check_the_processor_needs_no_torch(subject: Subject) -> None:
+    """Its class lies outside plug-ins and imports no torch, so that an ONNX form is served without."""
+    kind = type(subject.plugin).processor_class
+    require(".plugins." not in kind.__module__, f"{kind.__name__} lies in a plug-in; put it into a module of its own")
+    require_light_import(kind)
+
+
+@check("backbones")
+def check_alone_is_as_in_a_batch(subject: Subject) -> None:
+    """Raw outputs of an example do not depend on what else is in its batch: padding and normalisation are masked."""
+    trial = trial_for(subject)
+    gap = batch_gap(trial, trial.predictor())
+    require(gap <= _ALONE, f"raw outputs alone and in a batch differ by {gap:.2g} of the largest: is padding masked?")
+
+
+def batch_gap(trial: Trial, predictor: Any) -> float:
+    """The greatest difference of raw outputs alone and in a batch, relative to the largest output."""
+    examples = [e for x in trial.inputs[:8] for e in trial.task.encode(x, trial.processor)]
+    together, gap, largest = predictor.ask(examples), 0.0, 1e-9
+    for example, batched in zip(examples, together, strict=True):
+        (alone,) = predictor.ask([example])
+        for name, array in alone.items():
+            width = tuple(slice(0, n) for n in np.shape(array))
+            gap = max(gap, float(np.abs(np.asarray(batched[name])[width] - array).max(initial=0.0)))
+            largest = max(largest, float(np.abs(array).max(initial=0.0)))
+    return gap / largest
+
+
+@check("backbones")
+def check_odd_inputs_hurt_nobody(subject: Subject) -> None:
+    """The empty, the unknown, the very long input is answered or refused, and its neighbours' answers stay."""
+    trial = trial_for(subject)
+    predictor, good = trial.predictor(), trial.inputs[:2]
+    expected = predictor(good)
+    for odd in _ODD.get(trial.task.gives.get("modality", ""), []):
+        first, strange, last = predictor.try_all([good[0], odd, good[1]])
+        if isinstance(strange, Exception):
+            require(isinstance(strange, DanluError), f"an odd input ({_shown(odd)}) raises {strange!r}")
+        for found, wanted in ((first, expected[0]), (last, expected[1])):
+            require(not isinstance(found, Exception), f"an odd input ({_shown(odd)}) breaks its neighbour: {found!r}")
+            far = trial.task.distance(found, wanted)
+            require(far < 1e-3, f"an odd input ({_shown(odd)}) moves its neighbour's answer by {far:.2g}")
+
+
+def _shown(odd: Any) -> str:
+    return f"shape {odd.shape}" if isinstance(odd, np.ndarray) else repr(odd[:12])
+
+
+@check("backbones")
+def check_every_task_that_fits_can_be_learnt(subject: Subject) -> None:
+    """It overfits the sample of each task it can go with, and answers the same after saving and loading.
+
+    One that counts need not get the sample right; its loss must fall on rows whose labels are not balanced.
+    """
+    for task in fitting_tasks(subject):
+        trial = Trial.of(task, subject.plugin, rows=_unbalanced(task) if _counts(subject) else None)
+        before = _mean_loss(trial)
+        trial.fit(steps=1, batch_size=ROWS) if _counts(subject) else trial.fit()
+        after = _mean_loss(trial)
+        require(after < before, f"under {task.name} the loss does not fall: {before:.4f}, then {after:.4f}")
+        if not _counts(subject):
+            require(trial.right() >= 0.95, f"under {task.name} it learns {trial.right():.0%} of the sample")
+        require_same_after_loading(trial, subject.new(task.name), ())
+
+
+def fitting_tasks(subject: Subject) -> list[Any]:
+    """The partner task that was named, or all of the catalogue that the backbone can go with."""
+    if "tasks" in subject.partners:
+        return [subject.partners["tasks"]]
+    return [task for task in by_default("tasks") if go_together(task, subject.plugin)]
+
+
+def require_same_after_loading(trial: Trial, folder: Path, parts: tuple[Any, ...]) -> None:
+    """Raise ConformanceError unless the model answers the same once it was written to a folder and read from it."""
+    wanted = trial.predictor()(trial.inputs)
+    try:
+        found = bundle.load(trial.save(folder, parts), batch_size=BATCH)(trial.inputs)
+    except (DanluError, ValueError) as error:
+        raise ConformanceError(f"it cannot be saved and loaded: {error}") from error
+    far = trial.distance(wanted, found)
+    require(far == 0, f"answers move by {far:.2g} when the model is saved and loaded")
+
+
+def _unbalanced(task: Any) -> list[Any]:
+    rows = task.sample(ROWS)
+    return [row for k, row in enumerate(rows) if k % 2 == 0 or k % 6 == 1]
+
+
+def _mean_loss(trial: Trial) -> float:
+    examples = [e for row in trial.rows for e in trial.task.examples(row, trial.processor)]
+    batch = to_torch(trial.task.collate(examples, trial.processor))
+    with evaluating(trial.module), torch.no_grad():
+        loss = trial.task.loss(trial.task.forward(trial.module, batch), batch)
+    return float((loss.sum() / batch.count.sum()).item())
+
+
+# ---- methods ---------------------------------------------------------------------------------------------------------
+
+
+def _tuned(subject: Subject) -> Trial:
+    return trial_for(subject, subject.plugin)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in state(module).items()}
+
+
+@check("methods")
+def check_wrap_changes_structure_only(subject: Subject) -> None:
+    """Wrapping again gives the same names and shapes, whatever the weights are, and leaves old weights alone."""
+    plain = trial_for(subject)
+    before = _weights(plain.module)
+    wrapped = state(_tuned(subject).module)
+    spoilt = trial_for(subject)
+    with torch.no_grad():
+        for weight in spoilt.module.parameters():
+            weight.fill_(float("nan"))
+    method = subject.plugin.resolve(spoilt.fresh)
+    again = state(method.wrap(spoilt.module))
+    require(
+        {n: t.shape for n, t in wrapped.items()} == {n: t.shape for n, t in again.items()},
+        "wrap() builds another structure when the weights are others: it must not read them",
+    )
+    replaced = [n for n, t in before.items() if n in wrapped and not torch.equal(t, wrapped[n])]
+    require(not replaced, f"wrap() changes the weight {', '.join(replaced[:3])}")
+    changed = before.keys() != wrapped.keys()
+    told = method.changes_structure()
+    require(told or not changed, "wrap() changes the names of weights, and changes_structure() says that it does not")
+
+
+@check("methods")
+def check_a_method_learns_and_freezes(subject: Subject) -> None:
+    """It learns the sample, moves only what it set to require a gradient, and answers the same after loading."""
+    trial = _tuned(subject)
+    before = _weights(trial.module)
+    trained = {name for name, weight in trial.module.named_parameters() if weight.requires_grad}
+    require(bool(trained), "nothing requires a gradient after wrap(), so nothing would be trained")
+    trial.fit()
+    moved = {name for name, tensor in _weights(trial.module).items() if not torch.equal(tensor, before[name])}
+    require(bool(moved), "no weight moved in training")
+    require(moved <= trained, f"frozen weights moved: {', '.join(sorted(moved - trained)[:3])}")
+    require(trial.right() >= 0.95, f"it learns {trial.right():.0%} of the sample")
+    method = trial.method
+    assert method is not None
+    parts = (method,) if method.changes_structure() else ()
+    folder = subject.new("saved")
+    require_same_after_loading(trial, folder, parts)
+    whole = (folder / "model.safetensors").exists()
+    require(
+        not (parts and whole), "half a model is saved as model.safetensors, which other libraries load without a word"
+    )
+
+
+@check("methods")
+def check_merging_keeps_the_answers(subject: Subject) -> None:
+    """The merged model has the plain model's names and answers within the method's tolerance; the first stays."""
+    trial = _tuned(subject).fit()
+    wanted, before = trial.predictor()(trial.inputs), _weights(trial.module)
+    assert trial.method is not None
+    merged = trial.method.merge(trial.module)
+    names = state(trial_for(subject).module).keys()
+    require(state(merged).keys() == names, "the merged model has other names of weights than the plain one")
+    after = _weights(trial.module)
+    require(all(torch.equal(before[n], after[n]) for n in before), "merge() changes the model it was given")
+    trial.module = merged
+    far = trial.distance(wanted, trial.predictor()(trial.inputs))
+    allowed = subject.plugin.tolerance
+    require(far <= allowed, f"merging moves answers by {far:.2g}, its tolerance is {allowed:.2g}")
+
+
+@check("methods")
+def check_the_reference_stays(subject: Subject) -> None:
+    """What `without` gives says the same at the end of training as at the start, in eval mode and without gradients."""
+    trial = _tuned(subject)
+    assert trial.method is not None
+    reference = trial.method.without(trial.module)
+    if reference is None:
+        return
+    call = {name: torch.from_numpy(array) for name, array in trial.calls()[0].items()}
+    before = {name: value.clone() for name, value in reference(**call).items()}
+    trial.fit()
+    trial.module.train()
+    after = reference(**call)
+    require(trial.module.training, "asking the reference changes the mode of the model that is trained")
+    for name, value in before.items():
+        gap = (value - after[name]).abs().max().item()
+        require(gap < 1e-6, f"the reference moved by {gap:.2g} while the model was trained")
+        require(not after[name].requires_grad, "the reference's outputs carry gradients")
