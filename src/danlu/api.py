@@ -1,0 +1,188 @@
+"""What a person imports: `danlu.run`, `danlu.check`, `danlu.load`. The command line is a thin skin over this module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from danlu import recipe as recipes
+from danlu.core import machine
+from danlu.core.artifact import Artifact, Store
+from danlu.core.errors import Fault, RecipeFaults
+from danlu.core.events import Event, Events
+from danlu.core.files import disk_faults
+from danlu.core.plugin import lazy
+from danlu.core.resolve import resolve
+
+bundle = lazy("danlu.bundle")
+registry_store = lazy("danlu.registry.store")
+summary = lazy("danlu.blocks.summary")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that ended well: its artifacts by step, and where everything lies. In a notebook it shows its table."""
+
+    name: str
+    store: Store
+    artifacts: Mapping[str, Artifact]
+    reused: tuple[str, ...] = field(default=())
+    """The steps whose result was there already."""
+
+    def __getitem__(self, step: str) -> Artifact:
+        return self.artifacts[step]
+
+    @property
+    def report(self) -> Path | None:
+        """The HTML report of the last `evaluate` step, where there is one."""
+        scores = self._last("scores")
+        return scores.file("report.html") if scores else None
+
+    @property
+    def version(self) -> str | None:
+        """The published version, `name@3`, where the run published one."""
+        published = self._last("version")
+        return str(published.json("version.json")["reference"]) if published else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may mislead a reader of the table, in sentences; a baseline that is not beaten comes first."""
+        scores = self._last("scores")
+        return list(scores.json("scores.json")["warnings"]) if scores else []
+
+    def table(self) -> list[dict[str, Any]]:
+        """The forms of the model and its baselines: metrics with 95 % intervals, megabytes, milliseconds an input.
+
+        See `danlu.blocks.summary.rows`. Empty where nothing was measured.
+        """
+        scores, parity = self._last("scores"), self._last("parity")
+        rows: list[dict[str, Any]] = summary.rows(
+            scores.json("scores.json") if scores else None, parity.json("parity.json") if parity else None
+        )
+        return rows
+
+    def _last(self, kind: str) -> Artifact | None:
+        found = [artifact for artifact in self.artifacts.values() if artifact.kind == kind]
+        return found[-1] if found else None
+
+    def _repr_html_(self) -> str:
+        return str(summary.html(self.table()))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that answers: a published version, or the folder of a model."""
+
+    name: str
+    predictor: Any = field(repr=False)
+    forms: tuple[str, ...]
+    form: str
+
+    def predict(self, inputs: Sequence[Any]) -> list[Any]:
+        """The answers, in the order of the inputs. Raises DataError naming the place of one that has none."""
+        answers: list[Any] = self.predictor(inputs)
+        return answers
+
+    def stream(self, x: Any) -> Iterator[Any]:
+        """The answer to one input, piece by piece where its task gives pieces."""
+        return iter(self.predictor.stream(x))
+
+
+def check(
+    recipe: Path | str | Mapping[str, Any], *overrides: str, imports: Sequence[Path | str] = ()
+) -> recipes.Recipe:
+    """The recipe, checked; nothing is run. Raises RecipeFaults with everything that is wrong."""
+    return recipes.load(recipe, overrides, imports)
+
+
+def run(
+    recipe: Path | str | Mapping[str, Any],
+    *overrides: str,
+    store: Path | str | None = None,
+    imports: Sequence[Path | str] = (),
+    trackers: Sequence[Any] = ("console",),
+) -> Run:
+    """Run a recipe: a file, or the same as a mapping. Steps whose result is there are reused.
+
+    `overrides` are `step.option=value`. `trackers` are written as a recipe writes plug-ins (`danlu list trackers`), or
+    are such plug-ins. Raises RecipeError, DataError, MachineError or GateError by who must act; finished steps stay,
+    and the next run goes on where this one stopped.
+    """
+    machine.tune_threads_env()
+    checked = check(recipe, *overrides, imports=imports)
+    place = locate(store, checked.path)
+    listening = [_tracker(given) for given in trackers]
+    reused: list[str] = []
+
+    def note(event: Event) -> None:
+        if event.kind == "step_reused":
+            reused.append(event.step)
+
+    events = Events([note, *(tracker.on for tracker in listening)])
+    try:
+        artifacts = checked.plan().run(place, events)
+    finally:
+        for tracker in listening:
+            tracker.close()
+    return Run(checked.name, place, artifacts, tuple(reused))
+
+
+def _tracker(given: Any) -> Any:
+    if not isinstance(given, str | Mapping):
+        return given
+    faults: list[Fault] = []
+    chosen = resolve("trackers", given, "trackers", faults)
+    if faults or chosen is None:
+        raise RecipeFaults(faults, where="trackers")
+    return chosen.make("trackers")
+
+
+def locate(store: Path | str | None, recipe: Path | None = None) -> Store:
+    """The store of a recipe, or of the working folder.
+
+    `store`, else DANLU_STORE, else the nearest `.danlu` in the recipe's folder or above. Where there is none yet it
+    belongs into the working folder if the recipe lies below it, else beside the recipe.
+    """
+    here = Path.cwd()
+    near = recipe.absolute().parent if recipe else here
+    found = Store.locate(Path(store) if store else None, near)
+    if not found.path.is_dir() and not store and near.is_relative_to(here):
+        return Store.locate(None, here)
+    return found
+
+
+def load(model: Path | str, *, form: str = "", store: Path | str | None = None, batch_size: int = 32) -> Model:
+    """A model that answers: `name` (its production version), `name@3`, `name@alias`, or the folder of a model.
+
+    `form` is one of its forms, such as `trained`; by default the one that is served. Every byte is checked by SHA-256.
+    Raises RecipeError when there is no such version, DataError when there is no such form or a file is damaged.
+    """
+    machine.tune_threads_env()
+    folder = Path(model)
+    if isinstance(model, Path) or os.sep in model or (folder / "forms.json").is_file():
+        name = folder.name
+    else:
+        registry = registry_store.Registry(locate(store).path)
+        version = registry.resolve(model)
+        folder, name = registry.open(version), version.reference
+    forms = bundle.Forms.open(folder)
+    chosen = form or forms.default
+    forms.spec(chosen)
+    return Model(name, bundle.load(forms.folder(chosen), batch_size=batch_size), forms.names, chosen)
+
+
+def clean(store: Path | str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+    """Free what no version and no recent run needs; a version has files of its own, so it needs no artifact.
+
+    Returns `{store, bytes, removed}`, where `removed` tells what each thing was and where it lay.
+    """
+    place = locate(store)
+    with disk_faults(place.path):
+        cleaned = place.clean(dry_run=dry_run)
+        garbage = registry_store.Registry(place.path).clean(dry_run=dry_run)
+    artifacts = [{"what": f"{a.kind} of {a.manifest['step']}", "path": str(a.path)} for a in cleaned.artifacts]
+    unused = [{"what": "a file that no version needs", "path": str(path)} for path in sorted(garbage.files)]
+    return {"store": str(place.path), "bytes": cleaned.bytes + garbage.size, "removed": [*artifacts, *unused]}

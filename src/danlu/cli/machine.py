@@ -1,0 +1,132 @@
+"""`danlu doctor` and `danlu clean`: the machine and the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import JsonOption, StoreOption, console, facts, print_json, say, table
+from danlu.core import plugin
+from danlu.core.errors import DanluError
+from danlu.core.plugin import lazy
+
+api = lazy("danlu.api")
+assets = lazy("danlu.core.assets")
+machine = lazy("danlu.core.machine")
+registry_store = lazy("danlu.registry.store")
+
+_GIB = 2**30
+
+
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Look at the machine, the store and the plug-ins, and say what is missing and how to mend it.
+
+    Example:  danlu doctor
+    """
+    place = api.locate(store)
+    found = machine.facts(place.path)
+    checks = list(_checks(found, place))
+    if as_json:
+        print_json({"machine": found, "store": place.path, "assets": assets.cache_dir(), "checks": checks})
+        return
+    _print_machine(found, place)
+    say()
+    for check in checks:
+        console.print("[green]ok  [/green]" if check["ok"] else "[yellow]look[/yellow]", end="  ")
+        say(check["what"] if check["ok"] else f"{check['what']}\n      → {check['do']}")
+
+
+def _print_machine(found: dict[str, Any], place: Any) -> None:
+    facts(
+        {
+            "system": f"{found['os']}, Python {found['python']}",
+            "processor": f"{found['cpu']}, {found['threads']} threads",
+            "it can": ", ".join(found["cpu_flags"]) or "nothing known",
+            "memory": f"{found['memory_available'] / _GIB:.1f} GiB free of {found['memory_total'] / _GIB:.1f}",
+            "disk": f"{found['disk_free'] / _GIB:.1f} GiB free",
+            "store": place.path,
+            "assets": assets.cache_dir(),
+            "libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
+        }
+    )
+
+
+def _checks(found: dict[str, Any], place: Any) -> Iterator[dict[str, Any]]:
+    absent = [name for name in ("movie-snippets", "minilm") if not assets.is_here(assets.find(name))]
+    native = bool({"bf16", "amx"} & set(found["cpu_flags"])) or bool(found["gpus"])
+    yield _check(
+        found["memory_available"] > 3 * _GIB,
+        "3 GiB of memory are free, enough to train a small encoder",
+        "less than 3 GiB of memory are free",
+        "close other programs",
+    )
+    yield _check(
+        found["disk_free"] > 2 * _GIB,
+        "2 GiB of disk are free",
+        "less than 2 GiB of disk are free",
+        "danlu clean --dry-run shows what can go",
+    )
+    yield _check(
+        native,
+        "bfloat16 is multiplied in hardware, so `precision: auto` may use it",
+        "bfloat16 is not multiplied in hardware",
+        "nothing to do: training uses fp32",
+    )
+    yield _check(
+        not absent,
+        "the assets of the quick start are here",
+        f"not here: {', '.join(absent)}",
+        f"danlu assets get {' '.join(absent)}",
+    )
+    yield _check(
+        _may_write(place),
+        "the store can be written to",
+        f"the store can't be written to: {place.path}",
+        "choose another one: --store, or DANLU_STORE",
+    )
+    yield _registry_check(place)
+    for entry in plugin.entries():
+        if entry.error:
+            mend = f"pip install 'danlu[{entry.extra}]'" if entry.extra else f"look at {entry.path or entry.target}"
+            yield _check(False, "", f"{entry.family}/{entry.name} can't be used: {entry.error}", mend)
+
+
+def _check(ok: bool, good: str, bad: str, do: str) -> dict[str, Any]:
+    return {"ok": ok, "what": good if ok else bad, "do": "" if ok else do}
+
+
+def _may_write(place: Any) -> bool:
+    nearest = next(folder for folder in (place.path, *place.path.parents) if folder.is_dir())
+    return os.access(nearest, os.W_OK)
+
+
+def _registry_check(place: Any) -> dict[str, Any]:
+    try:
+        entries = registry_store.Registry(place.path).check_audit()
+    except DanluError as error:
+        return _check(False, "", str(error.what), error.do)
+    return _check(True, f"the registry's audit is whole ({entries} entries)", "", "")
+
+
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Free what no version and no recent run needs: old artifacts, leftovers of killed runs, unused files.
+
+    Published versions stay, and so does what the last three runs of each recipe made or used.
+
+    Example:  danlu clean --dry-run
+    """
+    freed = api.clean(store, dry_run=dry_run)
+    if as_json:
+        print_json(freed)
+        return
+    if freed["removed"]:
+        table(["what", "where"], [(thing["what"], thing["path"]) for thing in freed["removed"]])
+        say()
+    say(f"{'would free' if dry_run else 'freed'} {freed['bytes'] / 1e6:.1f} MB in {freed['store']}")

@@ -1,0 +1,64 @@
+"""`danlu predict`: ask a published model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.output import JsonOption, StoreOption, print_json, say, table
+from danlu.core.errors import DataError, RecipeError
+from danlu.core.plugin import lazy
+
+api = lazy("danlu.api")
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="`name`, `name@3`, `name@alias`, or a model's folder.", metavar="MODEL", show_default=False
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="What to ask; for pictures, their files.", metavar="[INPUT]...")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Ask every line of a text file; `-` is standard input.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")
+    ] = "",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a published model, and print its answers with their confidence.
+
+    Example:  danlu predict review-sentiment "A warm, funny and moving film."
+    """
+    asked = [*(inputs or []), *(_lines(file) if file else ())]
+    if not asked:
+        raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
+    loaded = api.load(model, form=form, store=store)
+    answers = loaded.predict(asked)
+    if as_json:
+        print_json({"model": loaded.name, "form": loaded.form, "answers": answers})
+        return
+    if all(isinstance(answer, dict) and {"label", "confidence"} <= answer.keys() for answer in answers):
+        rows = [(answer["label"], f"{answer['confidence']:.3f}", x) for x, answer in zip(asked, answers)]
+        table(["answer", "confidence", "input"], rows, right=["confidence"])
+    else:
+        for x, answer in zip(asked, answers):
+            say(f"{x}\n  {answer}")
+    say(f"\n{loaded.name}, form {loaded.form}")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"it can't be read: {error}", where=str(file), do="give a text file in UTF-8") from error
+    return lines if lines[-1] else lines[:-1]

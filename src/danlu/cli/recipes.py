@@ -1,0 +1,153 @@
+"""`danlu new`, `check`, `plan` and `run`: recipes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
+from danlu.core.plugin import lazy
+
+api = lazy("danlu.api")
+document = lazy("danlu.core.document")
+drafts = lazy("danlu.draft")
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe file.", metavar="RECIPE", show_default=False)]
+OverrideArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Such as `tuned.epochs=3` or `name=mine`.", metavar="[OVERRIDE]...", show_default=False),
+]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="One more tracker, such as `jsonl` or `{jsonl: events.jsonl}`; may be repeated."),
+]
+
+
+def new(
+    data: Annotated[Path, typer.Option("--data", help="A CSV or TSV file with a header line.", show_default=False)],
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write; else beside the data.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draft a recipe for your own data: sniff the columns, say what was found and why, write it beside the data.
+
+    Example:  danlu new --data reviews.csv
+    """
+    target = to or data.with_suffix(".yaml")
+    made = drafts.draft(data, target)
+    drafts.write(made, target)
+    if as_json:
+        print_json({"recipe": str(target), "name": made.name, "reasons": list(made.reasons), "text": made.text})
+        return
+    for reason in made.reasons:
+        what, _, why = reason.partition(": ")
+        say(f"{what:<10} {why}")
+    say(f"\nwrote {target}\nnext:  danlu run {shlex.quote(str(target))}")
+
+
+def check(
+    recipe: RecipeArgument,
+    overrides: OverrideArgument = None,
+    imports: ImportOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a recipe without running it: all faults at once, each with its place and its mend.
+
+    Example:  danlu check my.yaml tuned.method=lora
+    """
+    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    if as_json:
+        print_json({"ok": True, "name": checked.name, "steps": {s.name: s.stage.name for s in checked.steps}})
+        return
+    say(f"{checked.name}: {len(checked.steps)} steps, nothing wrong: " + " → ".join(s.name for s in checked.steps))
+
+
+def plan(
+    recipe: RecipeArgument,
+    overrides: OverrideArgument = None,
+    store: StoreOption = None,
+    imports: ImportOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would do: which steps are reused, which run.
+
+    Example:  danlu plan my.yaml
+    """
+    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    place = api.locate(store, checked.path)
+    previews = checked.plan().preview(place)
+    if as_json:
+        steps = {p.step.name: {"stage": p.step.stage.name, "status": p.status, "key": p.key} for p in previews}
+        print_json({"name": checked.name, "store": str(place.path), "steps": steps})
+        return
+    rows = [(p.step.name, p.step.stage.name, _from(p.step), p.key[:12] or "–", _status(p)) for p in previews]
+    table(["step", "stage", "takes", "key", "what happens"], rows)
+    say(f"\nstore: {place.path}")
+
+
+def _from(step: Any) -> str:
+    return ", ".join(dict.fromkeys(step.inputs.values())) or "–"
+
+
+def _status(preview: Any) -> str:
+    if preview.status == "unknown":
+        return f"runs, unless {', '.join(preview.waits_for)} come out as before"
+    return "runs" if preview.status == "will run" else "reused"
+
+
+def run(
+    recipe: RecipeArgument,
+    overrides: OverrideArgument = None,
+    store: StoreOption = None,
+    imports: ImportOption = None,
+    track: TrackOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a recipe. What is there already is reused, a killed run goes on where it stopped.
+
+    Example:  danlu run recipes/review_sentiment.yaml tuned.epochs=3
+    """
+    trackers = [{"console": {"quiet": quiet}}, *(document.parse(text, "--track") for text in track or [])]
+    done = api.run(recipe, *overrides or [], store=store, imports=imports or [], trackers=trackers)
+    if as_json:
+        print_json(_told(done))
+        return
+    rows = done.table()
+    if rows:
+        _print_table(rows)
+    for warning in done.warnings:
+        say(f"! {warning}")
+    _print_next(done)
+
+
+def _told(done: Any) -> dict[str, Any]:
+    return {
+        "name": done.name,
+        "version": done.version,
+        "report": done.report,
+        "store": done.store.path,
+        "reused": done.reused,
+        "steps": {step: {"kind": a.kind, "key": a.key, "digest": a.digest} for step, a in done.artifacts.items()},
+        "table": done.table(),
+        "warnings": done.warnings,
+    }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns, lines = api.summary.COLUMNS, [api.summary.cells(row) for row in rows]
+    styles = ["bold" if row["default"] else "dim" if row["baseline"] else "" for row in rows]
+    title = "\nEvery form of the model, and the baselines, on the same frozen test rows (95 % intervals)"
+    table(columns, lines, title=title, right=columns[1:], styles=styles)
+    say()
+
+
+def _print_next(done: Any) -> None:
+    if done.report:
+        say(f"report   {done.report}")
+    if done.version:
+        name = done.version.partition("@")[0]
+        say(f"version  {done.version}")
+        say(f'next:    danlu predict {name} "…"   or   danlu versions {name} --card')

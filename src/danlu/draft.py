@@ -1,0 +1,247 @@
+"""A first recipe for a table of one's own: sniff the columns, choose what suits data and machine, and say why."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.core import assets, plugin
+from danlu.core.errors import DataError, MachineError, RecipeError
+from danlu.core.files import disk_faults
+from danlu.core.plugin import lazy
+from danlu.core.printable import printable
+
+sniffing = lazy("danlu.blocks.sniff")
+delimited = lazy("danlu.blocks.delimited")
+pyarrow = lazy("pyarrow")
+
+BATCH_SIZE = 32
+MIN_UPDATES = 600
+"""Fewer updates than this leave a small encoder half-tuned: on a small table two epochs are only a few dozen steps."""
+_EPOCHS = 2
+_TRAIN_SHARE, _VALIDATION_SHARE, _TEST_SHARE = 0.7, 0.1, 0.2
+_SMALL_TEST = 200
+_MOST_ROWS = 20_000  # kept of a large file: four times what the sniffer looks at
+_PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe that was drafted: its text, and the reasons to print."""
+
+    name: str
+    text: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The backbone that suits the data, how it is trained, and why."""
+
+    backbone: str
+    why: str
+    training: str = ""
+    """Further options of the finetune step; empty for a backbone that counts and is trained in one pass."""
+
+
+def draft(data: Path, recipe: Path) -> Draft:
+    """A recipe for a CSV or TSV file, to be written to `recipe`: it names the file relative to the recipe's folder.
+
+    Raises RecipeError when there is a recipe already, DataError when the data can't be read or its columns not be told.
+    """
+    if recipe.exists():
+        raise _taken(recipe)
+    rows, total = _read(data)
+    found = sniffing.sniff(rows)
+    reasons = [f"file: {total:,} rows, columns {', '.join(map(repr, rows.column_names))}", *_notes(rows)]
+    reasons += found.reasons
+    if found.label is None or not (found.text or found.image):
+        missing = "the label" if found.label is None else "a text or a picture"
+        raise DataError(
+            "\n     ".join([f"no column looks like {missing}; what was seen:", *reasons]),
+            where=str(data),
+            do="name the columns yourself: danlu run recipes/review_sentiment.yaml name=mine "
+            "data.source='{csv: …}' data.task='{text_classification: {text: …, label: …}}'",
+        )
+    kind = "image" if found.image else "text"
+    task = {f"{kind}_classification": {kind: found.image or found.text, "label": found.label}}
+    model = _picture_model() if found.image else _text_model(found.language)
+    reasons.append(f"backbone: {model.backbone}, {model.why}")
+    if model.training:
+        reasons.append(f"training: {_length(total)}")
+    name = _name(data)
+    return Draft(name, _recipe(name, data, recipe, total, task, model), reasons)
+
+
+def write(made: Draft, path: Path) -> None:
+    """Write the recipe. An existing file is never overwritten: RecipeError."""
+    try:
+        with disk_faults(path), path.open("x", encoding="utf-8") as file:
+            file.write(made.text)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MachineError("there is no such folder", where=str(path.parent), do="make it first") from error
+
+
+def _taken(path: Path) -> RecipeError:
+    do = f"danlu run {shlex.quote(str(path))}, or write another one: --to OTHER.yaml"
+    return RecipeError("there is a file already, and it is left as it is", where=str(path), do=do)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read(data: Path) -> tuple[Any, int]:
+    """Rows spread over the whole file, and how many it has; in bounded memory."""
+    if data.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        what = "is not a table that this command reads"
+        raise DataError(what, where=str(data), do="give a .csv or .tsv file with a header line")
+    batches, total = _spread(plugin.load("sources", "csv")(path=str(data.absolute())).rows())
+    return pyarrow.Table.from_batches(batches), total
+
+
+def _spread(batches: Iterable[Any]) -> tuple[list[Any], int]:
+    """Every row, or of many every second, fourth, eighth …; and how many there were."""
+    kept: list[Any] = []
+    step, total = 1, 0
+    for batch in batches:
+        kept.append(batch.take(pyarrow.array(range(-total % step, batch.num_rows, step), pyarrow.int64())))
+        total += batch.num_rows
+        while sum(part.num_rows for part in kept) > _MOST_ROWS:
+            step *= 2
+            whole = pyarrow.Table.from_batches(kept)
+            kept = whole.take(pyarrow.array(range(0, whole.num_rows, 2), pyarrow.int64())).to_batches()
+    return kept, total
+
+
+def _notes(rows: Any) -> Iterator[str]:
+    """What was guessed while reading, such as the encoding."""
+    notes = (rows.schema.metadata or {}).get(delimited.NOTES, b"").decode()
+    yield from (f"file: {note}" for note in notes.splitlines())
+
+
+# ---- choosing --------------------------------------------------------------------------------------------------------
+
+
+def _picture_model() -> _Model:
+    why = "a small convolutional network, trained from scratch"
+    return _Model("{cnn: {size: small}}", why, "method: full, lr: 0.002, ")
+
+
+def _text_model(language: Any) -> _Model:
+    minilm = assets.find("minilm")
+    if language.code != "en":
+        return _Model(
+            "tfidf_lr",
+            f"words counted and weighed, since {language.reason}: the encoder minilm knows English only, and there is "
+            "no encoder for this language among the assets. Where you have one, write "
+            "`backbone: {pretrained: ./its-folder}, steps: 600`",
+        )
+    if not assets.is_here(minilm):
+        return _Model(
+            "tfidf_lr",
+            "words counted and weighed, since the English encoder minilm is not on this machine: "
+            f"`danlu assets get minilm` fetches it ({minilm.size_mb:g} MB), then write "
+            '`backbone: {pretrained: "asset:minilm"}, steps: 600`',
+        )
+    return _Model(
+        '{pretrained: "asset:minilm"}', "a small English encoder, since the text is English", "method: full, "
+    )
+
+
+def steps_for(rows: int) -> int:
+    """Training steps for a table: two epochs, and never fewer than 600."""
+    return max(MIN_UPDATES, math.ceil(rows * _TRAIN_SHARE / BATCH_SIZE * _EPOCHS))
+
+
+def _length(rows: int) -> str:
+    steps = steps_for(rows)
+    epochs = steps * BATCH_SIZE / (rows * _TRAIN_SHARE)
+    least = f", since fewer than {MIN_UPDATES} updates leave a model half-tuned" if steps == MIN_UPDATES else ""
+    return f"{steps:,} steps of {BATCH_SIZE} rows, {epochs:.1f} epochs{least}"
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _name(data: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-")[:64].strip("-") or "my-model"
+
+
+def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any], model: _Model) -> str:
+    command = printable(shlex.quote(recipe.name)).replace("\n", " ")
+    small = rows * _TEST_SHARE < _SMALL_TEST
+    lines = [
+        f"# Drafted by `danlu new` from {_quoted(data.name)}, {rows:,} rows. Change what you like.",
+        "#",
+        f"#   danlu check {command}    what is wrong with it, at once",
+        f"#   danlu run {command}      prepare, train, measure, verify, publish",
+        f"name: {_yaml(name)}",
+        "seed: 0",
+        "steps:",
+        "  data:",
+        "    do: prepare",
+        f"    source: {{csv: {_quoted(_relative(data, recipe))}}}",
+        "    # The columns that were found. Where one is wrong, write another name.",
+        f"    task: {_yaml(task)}",
+        f"    operators: [{'' if 'image_classification' in task else 'normalize, '}drop_empty, drop_duplicates]",
+        *_comment("The test rows are frozen: only evaluate and verify see them.", 4),
+        *(_comment("They are few, so the intervals will be wide.", 4) if small else ()),
+        "    split: {validation: 0.1, test: 0.2}",
+        *_comment(f"{model.backbone}: {model.why}.", 2),
+        *_training(rows, model),
+        "  score: {do: evaluate, metrics: [accuracy, f1]}",
+        "  same: {do: verify}",
+        '  # Where you know what you need, add a gate: require: {accuracy: ">= 0.8"}',
+        "  ship: {do: publish, alias: production}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _training(rows: int, model: _Model) -> Iterator[str]:
+    if not model.training:
+        yield f"  tuned: {{do: finetune, backbone: {model.backbone}}}"
+        return
+    drop = max(0.01, math.ceil(2000 / (rows * _VALIDATION_SHARE)) / 1000)  # two rows are no reason to stop
+    options = f"{model.training}steps: {steps_for(rows)}, batch_size: {BATCH_SIZE}"
+    yield from _comment(f"{_length(rows)}. The best weights on validation are kept.", 2)
+    yield f"  tuned: {{do: finetune, backbone: {model.backbone}, {options}}}"
+    yield from _comment("A smaller form; the run stops where it costs more accuracy on validation than this.", 2)
+    yield f"  small: {{do: compress, by: [int8], budget: {{max_drop: {{accuracy: {min(drop, 0.5):g}}}}}}}"
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    lead = " " * indent + "# "
+    return textwrap.wrap(text, 118, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False)
+
+
+def _relative(data: Path, recipe: Path) -> str:
+    """Links are followed first: `..` after one leads somewhere else than it looks."""
+    path = Path(os.path.relpath(data.resolve(), recipe.parent.resolve())).as_posix()
+    return f"./{path}" if path.startswith("~") else path
+
+
+def _yaml(value: Any) -> str:
+    """A value in YAML's flow style, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
+    return value if _PLAIN.fullmatch(value) else _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    """JSON is YAML, but for the characters that YAML wants escaped."""
+    escaped = (c if c.isprintable() or c == "\u3000" else _escape(c) for c in json.dumps(text, ensure_ascii=False))
+    return "".join(escaped)
+
+
+def _escape(character: str) -> str:
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
