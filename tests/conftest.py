@@ -1,3 +1,4 @@
+import shutil
 import sys
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from danlu.core import plugin
 
 sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[1]
 TOYS = Path(__file__).with_name("toys.py")
 
 
@@ -30,3 +32,18 @@ def tiny_bert(tmp_path_factory):
     from tiny_models import write_tiny_bert
 
     return write_tiny_bert(tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """The shipped recipe `digits`, run once through every stage. Who changes its store takes `digits_store`."""
+    import danlu
+
+    store = tmp_path_factory.mktemp("digits") / "store"
+    return danlu.run(ROOT / "recipes" / "digits.yaml", store=store, trackers=[])
+
+
+@pytest.fixture
+def digits_store(digits_run, tmp_path):
+    """A store of one's own in which `digits` was run and published."""
+    return shutil.copytree(digits_run.store.path, tmp_path / "digits-store")

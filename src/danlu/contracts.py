@@ -237,6 +237,8 @@ class Method(Plugin):
     family: ClassVar[str] = "methods"
     tolerance: ClassVar[float] = 0.0
     """How far merged answers may lie from unmerged ones (`Task.distance`)."""
+    lr: ClassVar[float] = 5e-5
+    """The highest learning rate on pretrained weights, where a recipe names none."""
 
     def resolve(self, fresh: list[str]) -> Method:
         """This method, told which weights of the model are still random."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -279,7 +280,7 @@ class _Resolver:
         if kind == "location" and text.startswith(("asset:", "hub:")):
             return str(text)
         start = Path.cwd() if isinstance(text, Typed) else self.base
-        return str(Path(start, Path(text).expanduser()).resolve())
+        return str(Path(start, os.path.expanduser(text)).resolve())  # noqa: PTH111 - Path drops the ./ of ./~name
 
 
 def _is_finite(value: Any) -> bool:
