@@ -1,7 +1,7 @@
 """Fine-tuning minilm on movie-snippets: examples per second and test accuracy beside the HF Trainer.
 
     python benchmarks/finetune_text.py                       speed only: 4 rounds of 1,024 examples
-    python benchmarks/finetune_text.py --seeds 0 1 2         and one whole epoch a seed, with the accuracy on the test set
+    python benchmarks/finetune_text.py --seeds 0 1 2         and one whole epoch a seed, with test accuracy
 
 Every side has a process of its own and gets the same tokens, batches of 32 and learning rate; they take turns, so that
 what else the machine does hits all alike. The clock runs around `fit` and around `Trainer.train`. The figure is the

@@ -171,9 +171,15 @@ def test_a_data_error_keeps_its_words_and_others_their_class() -> None:
         model([RecipeError("no columns")])
 
 
-def test_a_single_input_in_place_of_a_list_is_refused() -> None:
-    with pytest.raises(DataError, match="give a list of inputs"):
-        predictor()("text")
+@pytest.mark.parametrize("inputs", ["text", b"bytes", {"text": "a row"}, None, 5, (x for x in "ab")])
+def test_what_is_not_a_list_of_inputs_is_refused(inputs) -> None:
+    with pytest.raises(DataError, match="give a list of inputs, not one"):
+        predictor()(inputs)
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a batch holds at least one example, not 0"):
+        predictor(batch_size=0)
 
 
 def test_a_form_that_loses_rows_is_found_out() -> None:

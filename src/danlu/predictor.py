@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from danlu.contracts import Answer, Arrays, Batch, Delta, Example, Form, Processor, Task
-from danlu.core.errors import DanluError, DataError, MachineError
+from danlu.core.errors import DanluError, DataError, MachineError, RecipeError
 
 Event: TypeAlias = Delta | tuple[Literal["answer", "fault"], Any]
 """A piece of a streamed answer, `("answer", answer)` or `("fault", exception)`; the last two end a talk."""
@@ -34,6 +34,8 @@ class Predictor:
     """Answers inputs with a form of a model. It may be used from several threads at once."""
 
     def __init__(self, form: Form, task: Task, processor: Processor, batch_size: int = 32) -> None:
+        if batch_size < 1:
+            raise RecipeError(f"a batch holds at least one example, not {batch_size}", do="batch_size=32")
         self.form, self.task, self.processor, self.batch_size = form, task, processor, batch_size
         self._listeners: list[list[Arrays]] = []
 
@@ -47,8 +49,8 @@ class Predictor:
 
     def try_all(self, inputs: Sequence[Any]) -> list[Answer | Exception]:
         """The answers, in the order of the inputs, with the exception in place of an answer where one failed."""
-        if isinstance(inputs, str | bytes):
-            raise DataError("give a list of inputs, not a single one", do="predict([x])")
+        if isinstance(inputs, str | bytes | Mapping) or not hasattr(inputs, "__len__"):
+            raise DataError(f"give a list of inputs, not one {type(inputs).__name__}", do="predict([x])")
         answers: list[Any] = [None] * len(inputs)
         rounds, waiting = self.rounds(), iter(enumerate(inputs))
         places: dict[int, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from danlu.blocks import labels
 from danlu.contracts import Batch
+from danlu.core import document
 from danlu.core.errors import DataError
 
 SCORES = st.lists(st.floats(-50, 50), min_size=2, max_size=6)
@@ -63,11 +65,27 @@ def test_columns_left_open_are_found_and_missing_ones_told() -> None:
     table = pa.table({"id": list(range(20)), "comment": texts, "stars": [1, 5] * 10})
     assert labels.find_columns(table, "text_classification", text=None, label=None) == ["comment", "stars"]
     assert labels.find_columns(table, "text_classification", text="comment", label=None) == ["comment", "stars"]
-    told = r"(?s)no column 'text'; the columns are: id, comment, stars.*data\.task\.text_classification\.text=<column>"
+    told = r"(?s)no column 'text'; the columns are: id, comment, stars.*→ data\.task\.text_classification\.text=comment$"
     with pytest.raises(DataError, match=told):
         labels.find_columns(table, "text_classification", text="text", label=None)
     with pytest.raises(DataError, match=r"(?s)no column was found for the image.*id, comment, stars.*not used"):
         labels.find_columns(table, "image_classification", image=None, label=None)
+
+
+@pytest.mark.parametrize("name", ["comment", "my text: \"it's", "label=[b]", "true", "1", "文本"])
+def test_the_override_for_a_missing_column_can_be_pasted(name) -> None:
+    texts = [f"this is the text of row number {k} of them" for k in range(20)]
+    table = pa.table({name: texts, "stars": [1, 5] * 10})
+    with pytest.raises(DataError, match="there is no column 'nope'") as caught:
+        labels.find_columns(table, "text_classification", text="nope", label="stars")
+    (pasted,) = shlex.split(caught.value.do)
+    path, _, written = pasted.partition("=")
+    assert (path, document.parse(written, "override")) == ("data.task.text_classification.text", name)
+
+
+def test_nothing_is_proposed_where_no_column_fits() -> None:
+    with pytest.raises(DataError, match=r"data\.task\.text_classification\.text=<column>"):
+        labels.find_columns(pa.table({"y": [1, 5] * 10}), "text_classification", text="nope", label="y")
 
 
 def test_a_target_is_the_place_of_the_label() -> None:

@@ -218,7 +218,7 @@ def test_a_narrow_screen_stays_legible(command):
     out, err = command("assets", COLUMNS="60").communicate(timeout=60)
     assert err == ""
     assert "minilm\n  here" in out
-    assert all("Apache-2.0" in paragraph or "MIT" in paragraph for paragraph in [out.split("\nminilm\n")[1]])
+    assert "what it is (licence)  A small English encoder" in out
 
 
 def test_a_terminal_that_can_not_show_a_character_gets_its_escape(command, tmp_path):

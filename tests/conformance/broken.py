@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, field_serializer
 from torch import nn
 
 from danlu.blocks.grams import GramProcessor
+from danlu.blocks.taught import SelfTaught
 from danlu.contracts import Compressor, Counts, Example, Method, Operator, Source, Stage, Technique, Tracker
 from danlu.core import plugin
 from danlu.plugins.compressors.int8 import Int8
@@ -266,9 +267,9 @@ class Losing(Bag):
 
 
 class Entangled(Bag):
-    """Its processor's class lies beside torch, in this file."""
+    """Its processor's class lies in a module that imports torch."""
 
-    processor_class: ClassVar[type[Any]] = Lossy
+    processor_class: ClassVar[type[Any]] = SelfTaught
 
 
 class _Changed(nn.Module):

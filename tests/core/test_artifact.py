@@ -228,6 +228,9 @@ def test_the_store_is_the_one_named_else_the_environments_else_the_nearest_else_
     monkeypatch.setenv("DANLU_STORE", str(tmp_path / "env"))
     assert Store.locate(near=deep).path == tmp_path / "env"
     assert Store.locate(tmp_path / "named", deep).path == tmp_path / "named"
+    (tmp_path / "env").write_text("a file")
+    with pytest.raises(RecipeError, match=r"(?s)env: the store is a folder, and this is a file.*--store FOLDER"):
+        Store.locate(near=deep)
 
 
 # ---- disks and kills ----------------------------------------------------------------------------------------------------------

@@ -171,6 +171,12 @@ def test_a_full_disk_leaves_nothing(tiny, cache, monkeypatch, step):
     assert left_over(cache) == []
 
 
+def test_a_cache_that_is_a_file(tiny, cache):
+    cache.write_text("a file")
+    with pytest.raises(MachineError, match=r"cache: a file is where a folder is needed"):
+        get("tiny")
+
+
 def test_an_unknown_way_to_fetch(tiny):
     with pytest.raises(RecipeError, match="choose package or hub"):
         get("tiny", source="torrent")

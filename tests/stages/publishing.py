@@ -24,13 +24,16 @@ def artifact(store, kind, step, files, *, stage="", settings=None, numbers=None,
     }
     about = {"kind": kind, "step": step, "stage": stage or kind, "settings": settings or {}, "inputs": told}
     key = hashlib.sha256(json.dumps([about, files], sort_keys=True).encode()).hexdigest()
-    draft = store.draft(key, **about)
-    for name, content in files.items():
-        path = draft.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-    draft.numbers.update(numbers or {})
-    return draft.commit()
+    with store.lock(key):
+        if found := store.find(key):
+            return found
+        draft = store.draft(key, **about)
+        for name, content in files.items():
+            path = draft.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        draft.numbers.update(numbers or {})
+        return draft.commit()
 
 
 def line(store, text="first", **changes):

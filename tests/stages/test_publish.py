@@ -235,7 +235,7 @@ def test_two_processes_at_once(store, registry):
     errors = [process.communicate(timeout=120)[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert 0 in codes
-    assert all(code == 0 or "GateError" in error for code, error in zip(codes, errors))
+    assert [error for code, error in zip(codes, errors) if code and "GateError" not in error] == []
     assert sorted(version.number for version in registry.versions("reviews")) == [1, 2]
     assert registry.aliases("reviews")["production"] in (1, 2)
     assert registry.check_audit() >= 3
@@ -247,7 +247,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half(tmp_path):
     moments = int(out)
     assert moments > 10
     published = []
-    for moment in range(1, moments + 1, moments // 6):
+    for moment in range(1, moments + 1, moments // 4):
         store = Store(tmp_path / str(moment))
         process = start(store, "first", "1" * 64, moment)
         process.communicate(timeout=120)

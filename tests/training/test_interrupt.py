@@ -12,6 +12,14 @@ from danlu.training.interrupt import Interrupts
 from danlu.training.loop import fit
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """A test run in the background of a shell is started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def send(number, at):
     def see(run):
         if run.step == at:
@@ -33,6 +41,12 @@ def test_the_step_is_finished_and_saved_and_the_next_run_goes_on(tmp_path, numbe
     assert fitted.resumed_at == 5
     assert "resumed at step 5 of 12" in [event.data.get("text") for event in heard]
     assert weights_sha256(again.module) == weights_sha256(plain.module)
+
+
+def test_a_step_that_was_saved_is_not_saved_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(job(work=tmp_path, techniques=(send(signal.SIGINT, 4),), checkpoint_steps=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000000004", "step-0000000005"]
 
 
 def test_without_a_folder_it_only_ends():

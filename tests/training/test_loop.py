@@ -16,6 +16,7 @@ from training_toys import (
     Counting,
     Frozen,
     Look,
+    LookAfter,
     NoisyTagging,
     OnlyHead,
     Pair,
@@ -78,7 +79,7 @@ def test_a_foreign_random_draw_changes_nothing():
         torch.rand(7), np.random.rand(3), random.random()
 
     plain = weights_after(NoisyTagging())
-    assert weights_after(NoisyTagging(), techniques=(Look(disturb, "after_step"),)) == plain
+    assert weights_after(NoisyTagging(), techniques=(LookAfter(disturb),)) == plain
 
 
 def test_vary_is_used_and_drawn_anew_at_every_step():
@@ -145,7 +146,7 @@ def test_each_turn_moves_its_own_weights():
 
     see = [
         Look(lambda run: before.update({n: w.detach().clone() for n, w in run.trained().items()})),
-        Look(note, "after_step"),
+        LookAfter(note),
     ]
     fitted = fit(job(Adversaries(), Pair(), techniques=tuple(see), steps=3))
     assert moved == {"tagger": [{"tagger"}] * 3, "critic": [{"critic"}] * 3}
@@ -205,6 +206,31 @@ def test_the_divisor_that_a_technique_sets_is_the_one_used():
     assert norms[1] < norms[0] / 5
 
 
+def test_a_technique_may_change_the_list_it_is_given():
+    class Half(Technique):
+        def draw(self, chosen, run, rng):
+            del chosen[3:]
+            return chosen
+
+    seen = []
+    fit(job(n=6, batch_size=6, steps=3, techniques=(Half(), Look(lambda run: seen.append(len(run.chosen))))))
+    assert seen == [3, 3, 3]
+
+
+def test_a_step_whose_examples_hold_nothing_to_learn_is_no_fault():
+    train = examples(Tagging(), 12)
+    for example in train[:6]:
+        example.targets["tag"][:] = -1
+        example.count = 0.0
+    fitted = fit(job(train=train, batch_size=1, steps=12))
+    assert fitted.steps == 12
+
+
+def test_the_loss_that_is_told_is_the_first_turns():
+    one = fit(job(Adversaries(), Pair(), steps=1)).numbers["loss"]
+    assert one[0][1] == pytest.approx(1.13, abs=0.1)
+
+
 # ---- models that count -----------------------------------------------------------------------------------------------
 
 
@@ -249,7 +275,7 @@ def test_the_reference_is_the_model_as_it_was():
         reference = run.beside["reference"]
         said.append(all(torch.equal(reference.state_dict()[name], tensor) for name, tensor in start.items()))
 
-    fit(job(BesideTagging(), module, techniques=(Look(see, "after_step"),)))
+    fit(job(BesideTagging(), module, techniques=(LookAfter(see),)))
     assert said == [True] * 12
     assert not torch.equal(module.head.weight, start["head.weight"])
 

@@ -18,6 +18,7 @@ from training_toys import (
     BesideTagging,
     Counting,
     Look,
+    LookAfter,
     NoisyTagging,
     OnlyHead,
     Pair,
@@ -45,7 +46,7 @@ def cut(at):
         if run.step == at:
             raise Stop
 
-    return Look(see, "after_step")
+    return LookAfter(see)
 
 
 def nothing(run):
@@ -61,7 +62,7 @@ def build(kind, techniques, stop=None, **options):
         "counts": lambda: (Tagging(), Counting()),
         "head": lambda: (Tagging(), OnlyHead().wrap(Tagger())),
     }[kind]()
-    last = Look(nothing, "after_step") if stop is None else cut(stop)
+    last = LookAfter(nothing) if stop is None else cut(stop)
     held = examples(Tagging(), 5)
     defaults = {"steps": 8, "epochs": 9, "checkpoint_steps": 1, "evaluate_every": 3, "accumulate": 2, "batch_size": 3}
     settings = defaults | options
@@ -185,6 +186,17 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(tmp_path):
         fit(shorter)
 
 
+def test_another_thread_count_is_told(tmp_path, monkeypatch):
+    with pytest.raises(Stop):
+        fit(build("noisy", (), stop=5, work=tmp_path))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    events, heard = listen(Events)
+    fit(build("noisy", (), work=tmp_path, events=events))
+    warnings = [event.data["text"] for event in heard if event.kind == "warning"]
+    assert len(warnings) == 1
+    assert "this is cpu, 64 threads" in warnings[0]
+
+
 def test_a_full_disk_is_a_warning_and_the_training_goes_on(tmp_path, monkeypatch):
     real, calls = checkpoint._write_tensors, []
 
@@ -235,8 +247,7 @@ def test_the_benchmark_catches_planted_faults(fault):
 
 
 def forget_kept(monkeypatch):
-    real = run.Run.recall
-    monkeypatch.setattr(run.Run, "recall", lambda self, saved: real(self, checkpoint.State(0, {}, {}, {})))
+    monkeypatch.setattr(run.Run, "recall", lambda self, saved: None)
 
 
 def forget_optimizer(monkeypatch):

@@ -280,24 +280,25 @@ class Teacher(Technique):
 
 
 class Look(Technique):
-    """Notes what it sees of a run; changes nothing."""
+    """Looks at the run before each step; changes nothing."""
 
-    def __init__(self, see, at="before_step"):
+    def __init__(self, see):
         super().__init__()
         object.__setattr__(self, "see", see)
-        object.__setattr__(self, "at", at)
-
-    def start(self, run):
-        if self.at == "start":
-            self.see(run)
 
     def before_step(self, run):
-        if self.at == "before_step":
-            self.see(run)
+        self.see(run)
+
+
+class LookAfter(Technique):
+    """Looks at the run after each step; changes nothing, and suits a model that counts."""
+
+    def __init__(self, see):
+        super().__init__()
+        object.__setattr__(self, "see", see)
 
     def after_step(self, run):
-        if self.at == "after_step":
-            self.see(run)
+        self.see(run)
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------

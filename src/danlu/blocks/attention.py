@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from danlu.blocks.dropout import dropout as drop
 
+_NOT_KNOWN = ("position_bias", "softcap", "s_aux")
 LONGEST = 512
 """Keys up to which attention without dropout is written out; beyond, the fused kernel is as quick and holds less."""
 
@@ -20,7 +21,7 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention (Vaswani et al., 2017), with the cheaper of two ways to compute it.
 
@@ -30,7 +31,10 @@ def attend(
 
     torch's fused kernel has no dropout on CPUs, and its backward pass in bfloat16 takes 22 ms where the written-out one
     takes 2 (32 texts of 27 tokens, 12 heads of 32, one core). Everywhere else it is the cheaper one.
+    Raises ValueError for what it would have to add to the scores besides (a position's bias, a cap, a sink).
     """
+    if unknown := [name for name in _NOT_KNOWN if options.get(name) is not None]:
+        raise ValueError(f"this attention knows no {' and no '.join(unknown)}")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)

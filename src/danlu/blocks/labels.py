@@ -6,7 +6,9 @@ are written out (`1`, `true`).
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +48,17 @@ def find_columns(table: pa.Table, task: str, **columns: str | None) -> list[str]
             what = f"no column was found for the {option}{there}{reasons}"
             raise DataError(what, do=f"data.task.{task}.{option}=<column>")
         if name not in table.column_names:
-            raise DataError(f"there is no column {name!r}{there}", do=f"data.task.{task}.{option}=<column>")
+            likely = getattr(sniff(rest), option)
+            do = _override(f"data.task.{task}.{option}", likely) if likely else f"data.task.{task}.{option}=<column>"
+            raise DataError(f"there is no column {name!r}{there}", do=do)
         found.append(name)
     return found
+
+
+def _override(path: str, column: str) -> str:
+    """The override that chooses a column, quoted for YAML and the shell where it must be."""
+    plain = column.isidentifier() and column.lower() not in ("true", "false", "null")
+    return shlex.quote(f"{path}={column if plain else json.dumps(column, ensure_ascii=False)}")
 
 
 def label_name(value: Any) -> str | None:

@@ -3,6 +3,14 @@
 Every row of activations (one token of one text) gets a scale of its own: an answer never depends on what else is in the
 batch, and one outlying token costs the others no precision. Weights have a scale per output, tables that are looked up
 one per `BLOCK` numbers. Weights of convolutions are only stored in eight bits: the runtime turns them back on loading.
+
+Why not `onnxruntime.quantization.quantize_dynamic`, which gives all activations of a batch one scale: minilm tuned on
+movie-snippets, its 2,063 test rows, one thread of a processor with VNNI, milliseconds of processor time per sentence:
+
+|                  |   MB | ms at 1 | at 32 | labels changed | distance, 99 % | moved by batch mates |
+| fp32             | 90.9 |     6.5 |   4.5 |                |                |                      |
+| quantize_dynamic | 23.0 |     3.0 |   2.1 |         1.65 % |           0.23 |                 0.34 |
+| this             | 23.7 |     3.1 |   2.2 |         0.53 % |          0.075 |               < 1e-4 |
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ def to_torch(batch: Batch, device: str | torch.device = "cpu") -> Batch:
 
 
 def tensor(array: Any, device: str | torch.device = "cpu") -> Tensor:
-    """One array as a tensor on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    """One array as a tensor on `device`; to CUDA it is copied from pinned memory, while the caller goes on."""
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    if torch.device(device).type == "cuda":
+        found = found.pin_memory()
+    return found.to(device, non_blocking=True)
 
 
 def to_numpy(arrays: Arrays) -> dict[str, Any]:

@@ -96,8 +96,9 @@ def note(text: str, *, style: str = "", end: str = "\n") -> None:
 
 def facts(values: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
-    width = max((cell_len(name) for name in values), default=0)
-    for name, value in values.items():
+    names = [printable(name) for name in values]
+    width = max(map(cell_len, names), default=0)
+    for name, value in zip(names, values.values()):
         console.print(Text.assemble((name.ljust(width), "bold"), "  ", _text(value)), soft_wrap=True)
 
 
@@ -113,6 +114,7 @@ def table(
 
     `right` are the columns of numbers, `styles` those of the rows, if any.
     """
+    columns = [printable(column) for column in columns]
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     styles = styles or [""] * len(cells)
     if title:

@@ -125,7 +125,11 @@ def promote(
     if "@" not in name:
         raise RecipeError(f"{name!r} does not say which version", do=f"danlu promote {name}@NUMBER")
     version = registry.resolve(name)
+    stood = registry.aliases(version.name).get(alias)
     entry = registry.move(version.name, alias, to=version.number, expect=_expected(expect), why=why)
+    if stood == entry.after and not as_json:
+        say(f"{entry.name}@{entry.alias} points to {entry.name}@{entry.after} already; nothing was written")
+        return
     _tell_move(entry, as_json)
 
 

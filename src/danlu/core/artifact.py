@@ -258,11 +258,15 @@ class Store:
     def locate(cls, explicit: Path | None = None, near: Path | None = None) -> Store:
         """The store to use: the one named, else `DANLU_STORE`, else the nearest `.danlu`, else a new one.
 
-        It is looked for in `near` (the recipe's folder, or the working folder) and above, and made in `near`.
+        It is looked for in `near` (the recipe's folder, or the working folder) and above, and made in `near`. Raises
+        RecipeError when the one named is a file.
         """
         given = explicit or os.environ.get("DANLU_STORE")
         if given:
-            return cls(Path(given).expanduser())
+            path = Path(given).expanduser()
+            if path.is_file():
+                raise RecipeError("the store is a folder, and this is a file", where=str(path), do="--store FOLDER")
+            return cls(path)
         near = (near or Path.cwd()).absolute()
         found = (folder / ".danlu" for folder in (near, *near.parents) if (folder / ".danlu").is_dir())
         return cls(next(found, near / ".danlu"))

@@ -23,7 +23,7 @@ from danlu.core import archives, fetch, plugin
 from danlu.core.digests import cache_dir, files_digest, folder_digests, path_digest
 from danlu.core.errors import DataError, MachineError, RecipeError
 from danlu.core.fetch import Package, Progress
-from danlu.core.files import disk_faults, locked, publish_dir, sha256_file, write_atomic
+from danlu.core.files import disk_faults, locked, make_dirs, publish_dir, sha256_file, write_atomic
 
 _MANIFEST = ".asset.json"
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -132,7 +132,7 @@ def get(name: str, *, source: str = "package", progress: Progress | None = None)
     asset = find(name)
     home = _home(asset)
     with disk_faults(home):
-        home.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(home.parent)
         with locked(home.parent / f".lock-{home.name}"):
             if not is_here(asset) or _damage(asset):
                 _fetch(asset, home, source, progress)

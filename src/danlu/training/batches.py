@@ -32,7 +32,7 @@ class Feed:
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._steps = epoch, self._shuffled(epoch)
-        return self._steps[place]
+        return list(self._steps[place])
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
         """Sorted by length, drawn among equals; cut into steps, of which one drawn at random may be smaller."""

@@ -22,13 +22,14 @@ _POINTS = 50
 
 
 class Pulse:
-    """The numbers of one training of `steps` steps. `notes` survives a resume."""
+    """The numbers of one training of `steps` steps; its loss is that of the first turn. `notes` survives a resume."""
 
     def __init__(self, events: Events, steps: int, device: torch.device) -> None:
         self._events, self._steps = events, steps
         self._every = WAIT if device.type != "cpu" else 1
         self._unread: list[tuple[int, str, float, str, Tensor]] = []
         self._window = math.ceil(steps / _POINTS)
+        self._turn = ""
         self._sum, self._count = 0.0, 0
         self._examples, self._seconds, self._began = 0, 0.0, time.perf_counter()
         self.curve: list[tuple[int, float]] = []
@@ -49,6 +50,7 @@ class Pulse:
     def hear(self, step: int, turn: str, lr: float, *, loss: Tensor | None, norm: Tensor | None) -> None:
         """The numbers of a turn, which stay on their device until they are read; None where there is none."""
         values = {"loss": loss, "norm of the gradient": norm}
+        self._turn = self._turn or turn
         self._unread += [(step, turn, lr, what, value) for what, value in values.items() if value is not None]
 
     def end(self, done: int, lr: float, examples: int) -> None:
@@ -75,7 +77,7 @@ class Pulse:
         unread, self._unread = self._unread, []
         for (step, turn, lr, what, _), value in zip(unread, values, strict=True):
             guards.check_finite(value, what=what, step=step + 1, steps=self._steps, turn=turn, lr=lr)
-            if what == "loss":
+            if what == "loss" and turn == self._turn:
                 self._sum, self._count = self._sum + value, self._count + 1
 
     def notes(self) -> dict[str, Any]:

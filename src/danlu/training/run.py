@@ -41,6 +41,7 @@ class Run:
         self.task, self.backbone, self.events, self.seed = job.task, job.backbone, job.events, job.seed
         self.techniques = tuple(job.techniques)
         self.device = chosen_device(job.settings.device)
+        self.on = f"{self.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
         self.model = job.module.to(self.device).train()
         self.taught = self.model if isinstance(self.model, SelfTaught) else None
         self.beside = self._models_beside()
@@ -128,7 +129,7 @@ class Run:
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
         batches = self.feed.batches(self.chosen, self.step)
         self.total = float(sum(batch.count.sum() for batch in batches))
-        self.divisor = self.divisor or self.total
+        self.divisor = self.divisor or self.total or 1.0
         return [self._placed(batch) for batch in batches]
 
     def _placed(self, batch: Batch) -> Batch:
@@ -177,8 +178,8 @@ class Run:
         optimizer.step()
 
     def end_turn(self) -> None:
-        """Note the mean loss of the turn (where the step drew any example) and the norm of its gradient."""
-        loss = self._said / self.total if self.chosen else None
+        """Note the mean loss of the turn (where the step has anything to learn) and the norm of its gradient."""
+        loss = self._said / self.total if self.total else None
         self.pulse.hear(self.step, self.turn.name, self.lr, loss=loss, norm=self._norm)
 
     # ---- between steps -----------------------------------------------------------------------------------------------
@@ -239,7 +240,8 @@ class Run:
 
     def state(self) -> State:
         """All that a checkpoint holds."""
-        notes = {"precision": self.precision, "looks": self.watch.history, "pulse": self.pulse.notes()}
+        looks, pulse = self.watch.history, self.pulse.notes()
+        notes = {"precision": self.precision, "on": self.on, "looks": looks, "pulse": pulse}
         moving = {
             f"{turn}/{key}": tensor
             for turn, weights in self.moved.items()
@@ -262,6 +264,10 @@ class Run:
         self.watch.restore(saved.notes["looks"], saved.best)
         self.pulse.restore(saved.notes["pulse"])
         self.step = saved.step
+        self.events.note(f"resumed at step {saved.step} of {self.steps}")
+        if saved.notes["on"] != self.on:
+            made_on = saved.notes["on"]
+            self.events.warn(f"the checkpoint was made on {made_on}; this is {self.on}, so the last digits may differ")
 
 
 def _frozen(model: nn.Module) -> nn.Module:

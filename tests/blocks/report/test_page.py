@@ -182,5 +182,5 @@ def test_numbers_are_written_one_way():
 
 
 def test_a_perfect_curve_goes_through_the_upper_left_corner():
-    perfect = {"false": [0, 0, 1], "true": [0, 1, 1]}
+    perfect = {"false": [0.0, 0.0, 1.0], "true": [0.0, 1.0, 1.0]}
     assert 'points="44.0,314.0 44.0,14.0 344.0,14.0"' in charts.roc({"a": perfect, "b": perfect})
