@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
-from danlu.cli.catalogue import type_words
+from danlu.cli.catalogue import default_words, needs
 from danlu.cli.main import app
 from danlu.core import plugin
+from danlu.core.resolve import words
 
 TARGET = Path(__file__).with_name("reference.md")
 
@@ -43,8 +43,7 @@ def _command(name: str, command: Any) -> list[str]:
 
 
 def _parameter(parameter: Any) -> str:
-    is_option = isinstance(parameter, click.Option) or bool(getattr(parameter, "opts", [""])[0].startswith("-"))
-    names = parameter.opts if is_option else [(parameter.metavar or parameter.name).upper()]
+    names = parameter.opts if parameter.opts[0].startswith("-") else [parameter.metavar]
     shown = " ".join(f"`{name}`" for name in names)
     return f"| {shown} | {_cell(parameter.help or '')} |"
 
@@ -58,16 +57,16 @@ def _plugin(entry: plugin.Entry) -> list[str]:
     told = [f"gives {fact}: {value}" for fact, value in entry.gives.items()]
     told += [f"wants {fact}: {' or '.join(values)}" for fact, values in entry.wants.items()]
     if "needs" in entry.facts:
-        needs = ", ".join(f"{n} ({kind})" for n, kind in entry.facts["needs"].items()) or "nothing"
-        told = [f"needs {needs}", f"makes {entry.facts['makes']}", *told]
+        told = [f"needs {needs(entry)}", f"makes {entry.facts['makes']}", *told]
     return [*parts, "; ".join(told)] if told else parts
 
 
 def _option(entry: plugin.Entry, name: str) -> str:
     field = entry.fields[name]
-    default = "required" if field["required"] else f"`{field.get('default')}`"
+    default = "required" if field["required"] else f"`{default_words(field)}`"
+    type_ = words(field["schema"], field["schema"].get("$defs"))
     main = " (main)" if name == entry.main else ""
-    return f"| `{name}`{main} | {_cell(type_words(field['schema']))} | {_cell(default)} | {_cell(field['doc'])} |"
+    return f"| `{name}`{main} | {_cell(type_)} | {_cell(default)} | {_cell(field['doc'])} |"
 
 
 def _cell(text: str) -> str:

@@ -1,5 +1,4 @@
 import csv
-import os
 import random
 from pathlib import Path
 
@@ -14,9 +13,65 @@ from danlu.core.errors import DataError, MachineError, RecipeError
 from danlu.draft import draft, steps_for, write
 
 WORDS = {
-    "english": "this is a story about the people that we know and it was not what they said".split(),
-    "french": "le film que nous avons vu hier avec des amis est très beau mais un peu trop long pour moi".split(),
-    "chinese": "这家 酒店 的 服务 很好 房间 干净 下次 还会 再来 电影 故事 演员 精彩 无聊 推荐".split(),
+    "english": [
+        "this",
+        "is",
+        "a",
+        "story",
+        "about",
+        "the",
+        "people",
+        "that",
+        "we",
+        "know",
+        "and",
+        "it",
+        "was",
+        "not",
+        "what",
+        "they",
+        "said",
+    ],
+    "french": [
+        "le",
+        "film",
+        "que",
+        "nous",
+        "avons",
+        "vu",
+        "hier",
+        "avec",
+        "des",
+        "amis",
+        "est",
+        "très",
+        "beau",
+        "mais",
+        "un",
+        "peu",
+        "trop",
+        "long",
+        "pour",
+        "moi",
+    ],
+    "chinese": [
+        "这家",
+        "酒店",
+        "的",
+        "服务",
+        "很好",
+        "房间",
+        "干净",
+        "下次",
+        "还会",
+        "再来",
+        "电影",
+        "故事",
+        "演员",
+        "精彩",
+        "无聊",
+        "推荐",
+    ],
 }
 
 
@@ -113,6 +168,7 @@ def test_pictures_get_a_network_of_their_own(minilm, tmp_path):
     assert columns(read) == ("image_classification", {"image": "file", "label": "kind"})
     assert chosen(read, "tuned")["backbone"].name == "cnn"
     assert chosen(read, "tuned")["steps"] == 600
+    assert chosen(read, "data")["source"].settings["pictures"] == ["file"]
     assert "holds pictures" in reasons
 
 
@@ -177,7 +233,8 @@ def test_a_missing_column_is_told_with_what_was_seen(minilm, tmp_path, text, lab
 
 
 @pytest.mark.parametrize(
-    ("content", "match"), [("text,label\n", "a header but no rows"), ("", "empty"), ("a,a\n1,2\n", "'a' stands there 2")]
+    ("content", "match"),
+    [("text,label\n", "a header but no rows"), ("", "empty"), ("a,a\n1,2\n", "'a' stands there 2")],
 )
 def test_a_file_that_is_no_table(tmp_path, content, match):
     (tmp_path / "my.csv").write_text(content)
@@ -266,7 +323,7 @@ def test_links_do_not_lead_astray(minilm, tmp_path):
     data = table(tmp_path / "deep" / "down" / "my.csv")
     (tmp_path / "link").symlink_to(tmp_path / "deep" / "down")
     _, _, read = drafted(tmp_path / "link" / "my.csv", to=tmp_path / "my.yaml")
-    assert os.path.samefile(chosen(read, "data")["source"].settings["path"], data)
+    assert Path(chosen(read, "data")["source"].settings["path"]).samefile(data)
     (tmp_path / "elsewhere").mkdir()
     _, _, read = drafted(data, to=tmp_path / "link" / "again.yaml")
-    assert os.path.samefile(chosen(read, "data")["source"].settings["path"], data)
+    assert Path(chosen(read, "data")["source"].settings["path"]).samefile(data)

@@ -190,7 +190,7 @@ def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any]
         "steps:",
         "  data:",
         "    do: prepare",
-        f"    source: {{csv: {_quoted(_relative(data, recipe))}}}",
+        f"    source: {{csv: {_source(data, recipe, task)}}}",
         "    # The columns that were found. Where one is wrong, write another name.",
         f"    task: {_yaml(task)}",
         f"    operators: [{'' if 'image_classification' in task else 'normalize, '}drop_empty, drop_duplicates]",
@@ -205,6 +205,12 @@ def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any]
         "  ship: {do: publish, alias: production}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _source(data: Path, recipe: Path, task: dict[str, Any]) -> str:
+    path = _quoted(_relative(data, recipe))
+    pictures = task.get("image_classification")
+    return f"{{path: {path}, pictures: [{_yaml(pictures['image'])}]}}" if pictures else path
 
 
 def _training(rows: int, model: _Model) -> Iterator[str]:

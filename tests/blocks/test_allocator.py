@@ -14,7 +14,7 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for k in range(12):
     torch.zeros(20_000_000)
-    if k == 1:
+    if k == 5:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

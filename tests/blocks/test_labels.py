@@ -65,7 +65,7 @@ def test_columns_left_open_are_found_and_missing_ones_told() -> None:
     table = pa.table({"id": list(range(20)), "comment": texts, "stars": [1, 5] * 10})
     assert labels.find_columns(table, "text_classification", text=None, label=None) == ["comment", "stars"]
     assert labels.find_columns(table, "text_classification", text="comment", label=None) == ["comment", "stars"]
-    told = r"(?s)no column 'text'; the columns are: id, comment, stars.*→ data\.task\.text_classification\.text=comment$"
+    told = r"(?s)no column 'text'; the columns are: id, comment, stars.*data\.task\.text_classification\.text=comment$"
     with pytest.raises(DataError, match=told):
         labels.find_columns(table, "text_classification", text="text", label=None)
     with pytest.raises(DataError, match=r"(?s)no column was found for the image.*id, comment, stars.*not used"):

@@ -17,10 +17,7 @@ from danlu.core.errors import DataError, Fault, GateError, MachineError, RecipeF
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "recipes" / "digits.yaml"
-COMMANDS = (
-    "new check plan run runs predict versions promote rollback list show assets clean doctor "
-    "runs:show assets:get"
-).split()  # fmt: skip
+COMMANDS = ["new", "check", "plan", "run", "runs", "predict", "versions", "promote", "rollback", "list", "show", "assets", "clean", "doctor", "runs:show", "assets:get"]  # fmt: skip
 
 
 def walk(command, path=()):

@@ -37,6 +37,25 @@ def test_a_new_database_leaves_nothing_beside_it(empty):
     assert empty.rows(select(database.versions)) == []
 
 
+def test_a_new_database_does_not_rest_on_a_log_that_a_full_disk_keeps_full(tmp_path, monkeypatch):
+    others, real = [], sqlite3.connect
+
+    def connect(place, **options):
+        connection = real(place, **options)
+        others.append(real(place, uri=True))
+        others[-1].execute("PRAGMA user_version").fetchone()  # while another is open, closing empties no log
+        return connection
+
+    made = Database(tmp_path / "registry.db")
+    with monkeypatch.context() as patched:
+        patched.setattr(database.sqlite3, "connect", connect)
+        patched.setattr(database.shutil, "rmtree", lambda *_, **__: None)
+        made.ensure()
+    for other in others:
+        other.close()
+    assert made.rows(select(database.versions)) == []
+
+
 def test_a_block_that_raises_changes_nothing(empty):
     def entry_then_fault(connection):
         values = {"at": "", "actor": "", "action": "", "name": "", "alias": "", "after": 1, "why": "", "seal": ""}

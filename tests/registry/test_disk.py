@@ -71,7 +71,7 @@ def test_a_refusal_at_every_call(tmp_path, model, monkeypatch, number, stride):
         assert registry.clean().files == {}
         assert leftovers(store) == []
         shutil.rmtree(store, ignore_errors=True)
-    assert k > 40
+    assert k > 30  # enough calls were refused to have met every kind
 
 
 LIMITED = """

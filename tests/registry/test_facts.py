@@ -10,7 +10,7 @@ from danlu.core.document import parse
 from danlu.registry import facts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
-import publishing  # noqa: E402
+import publishing
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from danlu.registry.store import Registry
 from danlu.stages.publish import Publish
 
 sys.path.insert(0, str(Path(__file__).parent))
-from publishing import interval, line, publish  # noqa: E402
+from publishing import interval, line, publish
 
 SCRIPT = Path(__file__).with_name("publishing.py")
 

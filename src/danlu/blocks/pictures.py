@@ -7,7 +7,8 @@ Danlu writes itself is PNG. A column of strings is taken as paths. `pixels.open_
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,35 @@ def png(pixels: np.ndarray[Any, Any]) -> bytes:
 def picture_column(pictures: Iterable[np.ndarray[Any, Any]]) -> pa.Array:
     """A column of PNGs from arrays as `png` takes them."""
     return pa.array(({"bytes": png(pixels), "path": None} for pixels in pictures), type=PICTURE)
+
+
+def read_pictures(batch: pa.RecordBatch, columns: Sequence[str], folder: Path) -> pa.RecordBatch:
+    """The batch with the files that these columns name, relative to `folder`, in the place of their paths.
+
+    An empty cell stays empty. Raises DataError for a column or a file that is not there.
+    """
+    for name in columns:
+        cells = [_content(folder, cell) for cell in column(batch, name).to_pylist()]
+        batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(cells, PICTURE))
+    return batch
+
+
+def column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column by its name. Raises DataError, with the columns there are, when there is none."""
+    if name not in batch.schema.names:
+        there = ", ".join(batch.schema.names)
+        raise DataError(f"there is no column {name!r} of pictures; the columns are: {there}", do="change `pictures`")
+    return batch.column(name)
+
+
+def _content(folder: Path, path: str | None) -> dict[str, Any] | None:
+    if not path:
+        return None
+    try:
+        return {"bytes": (folder / path).read_bytes(), "path": None}
+    except OSError as fault:
+        what = f"the picture can't be read: {fault.strerror}"
+        raise DataError(what, where=str(folder / path), do="correct its path, or remove the row") from fault
 
 
 def check_pictures(table: pa.Table, column: str) -> None:

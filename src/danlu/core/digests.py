@@ -35,7 +35,7 @@ def path_digest(path: Path) -> str:
         raise no_such_file(path)
     if path.is_dir():
         return files_digest(folder_digests(path))
-    return _remembered({path.name: path})[path.name]
+    return file_digests({path.name: path})[path.name]
 
 
 def no_such_file(path: Path) -> DataError:
@@ -61,7 +61,7 @@ def folder_digests(folder: Path) -> dict[str, str]:
     Links are followed. Raises DataError for a link that leads round in a circle or to nothing, and for what is neither
     file nor folder.
     """
-    return _remembered(dict(_files(folder, "", ())))
+    return file_digests(dict(_files(folder, "", ())))
 
 
 def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Path]]:
@@ -94,7 +94,8 @@ def _stamp(path: Path) -> tuple[str, int]:
     return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}", max(seen.st_mtime_ns, seen.st_ctime_ns)
 
 
-def _remembered(files: Mapping[str, Path]) -> dict[str, str]:
+def file_digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """Name → SHA-256 of each file. Raises DataError for one that is missing, can't be read, or changes meanwhile."""
     known = _Memory()
     with closing(known):
         return {name: known.digest(path) for name, path in files.items()}

@@ -210,11 +210,15 @@ def _create(path: Path) -> None:
 
 
 def _fill(path: Path) -> None:
-    # With a log of its own the writer does not keep readers waiting. The file itself remembers that it has one.
-    with _connect(path, pragmas=["journal_mode = WAL"]).begin() as connection:
+    # Without a log, so that the commit raises on a full disk. A log is moved into the file when it is closed, and what
+    # does not fit then is told to nobody.
+    with _connect(path).begin() as connection:
         _schema.create_all(connection)
         for statement in (*_TRIGGERS, f"PRAGMA user_version = {FORMAT}"):
             connection.exec_driver_sql(statement)
+    # With a log of its own the writer does not keep readers waiting. The file itself remembers that it has one.
+    with _connect(path, pragmas=["journal_mode = WAL"]).connect():
+        pass
 
 
 @contextmanager

@@ -46,11 +46,11 @@ def gather(
     data = next((a.json("dataset.json") for a in line if a.kind == "dataset"), {})
     trained = next((a for a in line if a.kind == "model"), None)
     machine = line[-1].manifest["machine"]
-    tasks: Mapping[str, Any] = data.get("task", {})
-    name, options = next(iter(tasks.items()), ("", {}))
+    tasks: Mapping[str, Mapping[str, Any]] = data.get("task", {})
+    name = next(iter(tasks), "")
     return {
         "task": name,
-        "labels": list(options.get("labels", ())),
+        "labels": list(tasks[name].get("labels", ())) if name else [],
         "data": _data(data),
         "recipe": recipe,
         "training": dict(_plain(trained.numbers)) if trained else {},

@@ -29,7 +29,7 @@ def test_it_is_a_plug_in_with_a_main_field():
     described = CSV.describe()
     assert described["main"] == "path"
     assert described["fields"]["path"]["schema"]["x-points"] == "files"
-    assert described["overrides"] == []
+    assert described["overrides"] == ["fingerprint"]
 
 
 def test_a_delimiter_is_one_character():
@@ -40,3 +40,43 @@ def test_a_delimiter_is_one_character():
 def test_it_has_no_splits():
     with pytest.raises(RecipeError, match="no split 'test'"):
         list(CSV(path="my.csv").rows("test"))
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A CSV in a folder, with pictures beside it."""
+    folder = tmp_path / "data"
+    (folder / "img").mkdir(parents=True)
+    for name in "ab":
+        (folder / "img" / f"{name}.png").write_bytes(name.encode())
+    (folder / "my.csv").write_text("file,label\nimg/a.png,1\nimg/b.png,0\n,0\n")
+    return CSV(path=str(folder / "my.csv"), pictures=("file",))
+
+
+def test_pictures_are_read_from_beside_the_file(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = pa.Table.from_batches(pictures.rows()).to_pylist()
+    assert [row["file"] for row in rows] == [{"bytes": b"a", "path": None}, {"bytes": b"b", "path": None}, None]
+    assert [row["label"] for row in rows] == ["1", "0", "0"]
+
+
+def test_a_changed_picture_is_another_fingerprint(pictures, tmp_path):
+    before = pictures.fingerprint()
+    assert before == pictures.fingerprint() != ""
+    (tmp_path / "data" / "img" / "b.png").write_bytes(b"c")
+    assert pictures.fingerprint() != before
+    assert CSV(path=pictures.path).fingerprint() == ""
+
+
+def test_a_picture_or_column_that_is_not_there(pictures, tmp_path):
+    (tmp_path / "data" / "img" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"img/b\.png: the picture can't be read: No such file"):
+        list(pictures.rows())
+    with pytest.raises(DataError, match=r"img/b\.png: it can.t be read: No such file"):
+        pictures.fingerprint()
+    wrong = CSV(path=pictures.path, pictures=("image",))
+    with pytest.raises(DataError, match="there is no column 'image' of pictures; the columns are: file, label"):
+        list(wrong.rows())
