@@ -43,7 +43,10 @@ bench: setup
 	$(BIN)/python benchmarks/run.py
 
 proof: setup
-	$(BIN)/pytest -m proof --override-ini addopts="-v --strict-markers --import-mode=importlib"
+	$(BIN)/pytest --override-ini addopts="-v --strict-markers --import-mode=importlib -m proof"
+	$(BIN)/python benchmarks/resume_exact.py
+	$(BIN)/python benchmarks/registry_writers.py
+	$(BIN)/python benchmarks/registry_writers.py --kills 200
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
