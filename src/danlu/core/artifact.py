@@ -7,7 +7,7 @@ A store is a folder:
     work/<key>/          checkpoints of a step that has not ended; kept across kills
     locks/<key>          held by the process that makes this artifact (the kernel frees it when the process dies)
     runs/<id>/           a record of each run
-    blobs/ registry.db   published versions
+    blobs/ versions/ registry.db   published versions; the registry's alone
 
 A key says what went in (settings, code, inputs), a digest what came out. Under a key's lock a draft is filled, hashed,
 synced to the disk and renamed; so whoever sees an artifact sees a whole one.

@@ -80,7 +80,7 @@ class Publish(Stage):
         _write(version, out)
         if self.alias:
             registry.move(self.name, self.alias, to=version.number, expect=before, why=self.why)
-        _tell(version, self.alias, events)
+        _tell(version, self.alias, before, events)
 
     def check_gates(self, scores: Any, parity: Any, forms: tuple[str, ...]) -> None:
         """Raise GateError, saying everything that is missed, unless all forms passed and every requirement holds."""
@@ -152,11 +152,12 @@ def _missed(metric: str, bound: str, form: str, metrics: Mapping[str, Any]) -> s
     return "" if _HOLDS[sign](value, float(number)) else f"{metric} of the form {form} is {value:.4f}, not {bound}"
 
 
-def _tell(version: Version, alias: str | None, events: Events) -> None:
+def _tell(version: Version, alias: str | None, before: int | None, events: Events) -> None:
     size = f"{version.size / 1e6:.1f} MB"
     published = f"published {version.reference}, {size}"
     there = f"{version.reference} has this content already, byte for byte, and keeps its number and its card"
-    points = f"; {version.name}@{alias} points to it" if alias else ""
+    moved = f", before to {version.name}@{before}" if before not in (None, version.number) else ""
+    points = f"; {version.name}@{alias} points to it{moved}" if alias else ""
     events.note((published if version.created else there) + points)
 
 
