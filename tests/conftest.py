@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from danlu.core import plugin
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ.pop("COLUMNS", None)  # a parallel test runner says 80; what is printed to a pipe is 120 wide
 ROOT = Path(__file__).parents[1]
 TOYS = Path(__file__).with_name("toys.py")
 
