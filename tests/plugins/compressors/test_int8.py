@@ -136,6 +136,38 @@ def test_every_row_has_its_own_scale(rows):
     assert (error <= 0.03 * np.abs(exact).max(axis=1)).all()
 
 
+def activated(op):
+    """y = activation(x) · w with weights that int8 holds exactly, and the same graph in int8."""
+    nodes = [helper.make_node(op, ["x"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
+    shapes = {"x": (TensorProto.FLOAT, ["n", 256])}, {"y": (TensorProto.FLOAT, ["n", 8])}
+    w = np.float32([[(row + column) % 2 * (-1) ** column for column in range(8)] for row in range(256)])
+    exact = graph(nodes, *shapes, {"w": w})
+    small = copy.deepcopy(exact)
+    onnx_int8.quantize(small, 1)
+    return exact, small
+
+
+def rms_error(op, x):
+    exact, small = activated(op)
+    return np.sqrt(np.mean((run(small, x=x) - run(exact, x=x)) ** 2))
+
+
+@pytest.mark.parametrize("op", ["Gelu", "Relu", "Sigmoid"])
+def test_rows_that_have_a_least_value_are_counted_from_there(op, monkeypatch):
+    x = 3 * np.random.default_rng(2).normal(size=(64, 256)).astype(np.float32)
+    counted = rms_error(op, x)
+    monkeypatch.setattr(onnx_int8, "_LEAST", {})
+    assert counted < 0.75 * rms_error(op, x)
+
+
+@pytest.mark.parametrize("op", ["Gelu", "Relu", "Sigmoid"])
+@pytest.mark.parametrize("x", [-80.0, -0.7518, 0.0, 80.0])
+def test_rows_at_the_ends_of_an_activation(op, x):
+    exact, small = activated(op)
+    rows = np.full((1, 256), x, np.float32)
+    np.testing.assert_allclose(run(small, x=rows), run(exact, x=rows), rtol=1e-4, atol=1e-4)
+
+
 GEMMS = {
     "plain": ({}, True),
     "transposed": ({"transB": 1}, True),
