@@ -144,6 +144,11 @@ def test_an_override_reaches_into_a_default_and_into_a_list(load):
     assert step(loaded, "data").stage.settings["operators"][0].settings == {"form": "NFC"}
 
 
+@pytest.mark.parametrize("typed", [">= 0.5", "> 0.5", ">2", "|x", "@x", "%x", "*.csv", "<3"])
+def test_an_override_whose_first_sign_makes_no_sense_in_one_line_is_plain_text(load, typed):
+    assert step(load(WHOLE, f"data.note= {typed} "), "data").stage.settings["note"] == typed
+
+
 def test_top_level_overrides(load):
     loaded = load(WHOLE, "name=mine", "seed=8")
     assert (loaded.name, loaded.seed, step(loaded, "tuned").stage.settings["seed"]) == ("mine", 8, 8)
