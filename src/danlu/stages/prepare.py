@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import splits
 from danlu.blocks.dataset import SPLITS, DataSet, label_counts
@@ -31,6 +31,8 @@ _OWN = "__split__"
 
 class Split(Settings):
     """How the rows are cut; the rest is trained on. A split that the source itself brings is taken as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"x-total-below": 1})
 
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share that early stopping, thresholds and the budget of a compression look at."""
