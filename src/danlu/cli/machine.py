@@ -128,8 +128,8 @@ def _store_checks(place: Any, *, full: bool) -> Iterator[dict[str, Any]]:
         faults += registry.damage(full=full)
     except DanluError as fault:
         faults.append(fault)
-    for fault in faults:
-        yield _check(False, "", f"{fault.where}: {fault.what}", fault.do)
+    for told in faults:
+        yield _check(False, "", f"{told.where}: {told.what}", told.do)
     if not faults:
         how = "every byte of the store is" if full else "the store is, by manifests and sizes,"
         yield _check(True, f"{how} as it was written ({len(artifacts)} artifacts)", "", "")
