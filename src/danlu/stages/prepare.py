@@ -182,7 +182,8 @@ def _settle(task: Task, table: pa.Table) -> tuple[Task, list[str]]:
 
 def _of_reading(table: pa.Table) -> list[str]:
     """What a reader guessed, such as the encoding."""
-    return (table.schema.metadata or {}).get(NOTES, b"").decode().splitlines()
+    told: bytes = (table.schema.metadata or {}).get(NOTES, b"")
+    return told.decode().splitlines()
 
 
 def _doubtful_labels(table: pa.Table, task: Task, step: str) -> list[str]:
