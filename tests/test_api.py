@@ -179,7 +179,7 @@ def test_what_can_not_be_loaded(digits_run, here):
 
 def test_clean_keeps_what_recent_runs_and_versions_need(digits_store):
     freed = api.clean(digits_store, dry_run=True)
-    assert freed == {"store": str(digits_store), "bytes": 0, "removed": []}
+    assert freed == {"store": str(digits_store), "bytes": 0, "removed": [], "broken": []}
 
 
 def test_clean_frees_the_artifacts_of_older_runs(toys, here):
@@ -193,3 +193,28 @@ def test_clean_frees_the_artifacts_of_older_runs(toys, here):
     assert api.clean()["removed"] == freed["removed"]
     assert len(list((here / ".danlu" / "artifacts").iterdir())) == 3
     assert not any(Path(thing["path"]).exists() for thing in freed["removed"])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda: danlu.run(None),
+            r"^recipe: must be a recipe's file, or the same as a mapping, not NoneType None\n  → ",
+        ),
+        (lambda: danlu.check(3), "^recipe: must be a recipe's file"),
+        (lambda: danlu.run(DIGITS, 5), "^overrides: must be text, not int 5\n  → write step.option=value"),
+        (lambda: danlu.run(DIGITS, imports="mine.py"), "^imports: must be a list of Python files, not str 'mine.py'"),
+        (lambda: danlu.run(DIGITS, store=7), "^store: must be a folder, not int 7"),
+        (lambda: danlu.run(DIGITS, trackers="console"), "^trackers: must be a list of trackers, not str 'console'"),
+        (lambda: danlu.run(DIGITS, trackers=[5]), "^trackers: must be a tracker's name, or a tracker, not int 5"),
+        (lambda: danlu.load(5), "^model: must be the name of a model or its folder, not int 5"),
+        (lambda: danlu.load(Path("nowhere")), "^nowhere: there is no such folder\n  → `danlu versions`"),
+        (lambda: danlu.load(DIGITS), "digits.yaml: this is a file, and a model is a folder\n  → `danlu versions`"),
+        (lambda: danlu.Model("m", list, (), "trained").predict("text"), r"^inputs: must be a list of inputs, not str"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_told_with_their_place_and_mend(here, call, told):
+    with pytest.raises(RecipeError, match=told):
+        call()
+    assert not list(here.iterdir())

@@ -144,6 +144,11 @@ def test_an_override_reaches_into_a_default_and_into_a_list(load):
     assert step(loaded, "data").stage.settings["operators"][0].settings == {"form": "NFC"}
 
 
+@pytest.mark.parametrize("typed", [">= 0.5", "> 0.5", ">2", "|x", "@x", "%x", "*.csv", "<3"])
+def test_an_override_whose_first_sign_makes_no_sense_in_one_line_is_plain_text(load, typed):
+    assert step(load(WHOLE, f"data.note= {typed} "), "data").stage.settings["note"] == typed
+
+
 def test_top_level_overrides(load):
     loaded = load(WHOLE, "name=mine", "seed=8")
     assert (loaded.name, loaded.seed, step(loaded, "tuned").stage.settings["seed"]) == ("mine", 8, 8)
@@ -381,3 +386,44 @@ def test_a_short_recipe_without_a_name_is_not_published_and_a_named_backbone_is_
 def test_the_shipped_recipes_have_no_fault(name):
     loaded = recipe.load(Path(__file__).parent.parent / "recipes" / f"{name}.yaml")
     assert loaded.name == name.replace("_", "-")
+
+
+def test_a_wrong_do_hides_no_other_fault(load):
+    for do in ("do: toy_grwo", "do: nothing", "colour: red"):
+        text = WHOLE.replace("do: toy_grow", f"{do}, files: 2, stpes: 2").replace(
+            "do: toy_pick", "do: toy_pick, nmae: x"
+        )
+        found = faults(load, text, "tuned.method.toy_lora.rank=0")
+        assert {"tuned.do", "tuned.stpes", "tuned.method.toy_lora.rank", "score.nmae"} <= set(found), do
+    text = "steps:\n  odd: {do: nothing, what: 1}\n  score: {do: toy_pick, nmae: x}"
+    assert set(faults(load, text)) == {"odd.do", "score.nmae"}
+
+
+STANDARD = """
+steps:
+  data: {do: prepare, source: digits, task: image_classification}
+  tuned: {do: finetune, backbone: cnn}
+  small: {do: compress}
+  same: {do: verify}
+  ship: {do: publish, name: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "what", "do"),
+    [
+        ("data.split={validation: 0.5, test: 0.6}", "data.split", "validation 0.5 and test 0.6 add up to 1.1, and must stay below 1", ""),
+        ("data.split.validation=0.8", "data.split", "validation 0.8 and test 0.2 add up to 1, and must stay below 1", ""),
+        ("data.split.test=-0.1", "data.split.test", "must be a number > 0 and < 1, not -0.1", ""),
+        ("ship.require.acuracy=>= 0.5", "ship.require.acuracy", "there is no metric called 'acuracy'; did you mean accuracy?", "danlu list metrics"),
+        ("small.budget.max_drop={f11: 0}", "small.budget.max_drop.f11", "there is no metric called 'f11'; did you mean f1?", "danlu list metrics"),
+        ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, confusion, f1, precision, recall, roc_auc, toy_score"),
+    ],
+)  # fmt: skip
+def test_what_only_the_stage_knew_is_told_before_it_is_made(load, override, where, what, do):
+    assert faults(load, STANDARD, override) == {where: (what, do)}
+
+
+def test_shares_and_metrics_that_are_right(load):
+    right = ("data.split={validation: 0.4, test: 0.5}", "ship.require={size: < 1}", "small.budget.max_drop.f1=0")
+    assert len(load(STANDARD, *right).steps) == 5

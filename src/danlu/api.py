@@ -11,7 +11,8 @@ from typing import Any
 from danlu import recipe as recipes
 from danlu.core import machine
 from danlu.core.artifact import Artifact, Store
-from danlu.core.errors import Fault, RecipeFaults
+from danlu.core.document import nearest
+from danlu.core.errors import Fault, RecipeError, RecipeFaults
 from danlu.core.events import Event, Events
 from danlu.core.files import disk_faults
 from danlu.core.plugin import lazy
@@ -83,6 +84,8 @@ class Model:
 
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
         """The answers, in the order of the inputs. Raises DataError naming the place of one that has none."""
+        if isinstance(inputs, str | bytes):
+            raise _wrong("inputs", "a list of inputs", inputs, "model.predict([one, another])")
         answers: list[Any] = self.predictor(inputs)
         return answers
 
@@ -95,6 +98,13 @@ def check(
     recipe: Path | str | Mapping[str, Any], *overrides: str, imports: Sequence[Path | str] = ()
 ) -> recipes.Recipe:
     """The recipe, checked; nothing is run. Raises RecipeFaults with everything that is wrong."""
+    if not isinstance(recipe, str | Path | Mapping):
+        raise _wrong("recipe", "a recipe's file, or the same as a mapping", recipe, "danlu.run('my.yaml')")
+    for override in overrides:
+        if not isinstance(override, str):
+            raise _wrong("overrides", "text", override, "write step.option=value, such as 'tuned.epochs=3'")
+    if not isinstance(imports, list | tuple) or not all(isinstance(path, str | Path) for path in imports):
+        raise _wrong("imports", "a list of Python files", imports, "imports=['my_plugins.py']")
     return recipes.load(recipe, overrides, imports)
 
 
@@ -114,6 +124,8 @@ def run(
     machine.tune_threads_env()
     checked = check(recipe, *overrides, imports=imports)
     place = locate(store, checked.path)
+    if not isinstance(trackers, list | tuple):
+        raise _wrong("trackers", "a list of trackers", trackers, "trackers=['console']")
     listening = [_tracker(given) for given in trackers]
     reused: list[str] = []
 
@@ -130,8 +142,15 @@ def run(
     return Run(checked.name, place, artifacts, tuple(reused))
 
 
+def _wrong(where: str, wanted: str, given: Any, do: str) -> RecipeError:
+    """A caller gave something of another type."""
+    return RecipeError(f"must be {wanted}, not {type(given).__name__} {given!r:.60}", where=where, do=do)
+
+
 def _tracker(given: Any) -> Any:
     if not isinstance(given, str | Mapping):
+        if not (callable(getattr(given, "on", None)) and callable(getattr(given, "close", None))):
+            raise _wrong("trackers", "a tracker's name, or a tracker", given, "danlu list trackers")
         return given
     faults: list[Fault] = []
     chosen = resolve("trackers", given, "trackers", faults)
@@ -148,6 +167,8 @@ def locate(store: Path | str | None, recipe: Path | None = None) -> Store:
     """
     here = Path.cwd()
     near = recipe.absolute().parent if recipe else here
+    if not isinstance(store, str | Path | None):
+        raise _wrong("store", "a folder", store, "store='my-store'")
     found = Store.locate(Path(store) if store else None, near)
     if not found.path.is_dir() and not store and near.is_relative_to(here):
         return Store.locate(None, here)
@@ -161,8 +182,14 @@ def load(model: Path | str, *, form: str = "", store: Path | str | None = None, 
     Raises RecipeError when there is no such version, DataError when there is no such form or a file is damaged.
     """
     machine.tune_threads_env()
+    if not isinstance(model, str | Path):
+        raise _wrong("model", "the name of a model or its folder", model, "danlu.load('my-model')")
     folder = Path(model)
     if isinstance(model, Path) or os.sep in model or (folder / "forms.json").is_file():
+        if not folder.is_dir():
+            what = "this is a file, and a model is a folder" if folder.is_file() else "there is no such folder"
+            near = "" if folder.exists() else nearest(folder)
+            raise RecipeError(what + near, where=str(model), do="`danlu versions` lists the published models")
         name = folder.name
     else:
         registry = registry_store.Registry(locate(store).path)
@@ -177,7 +204,8 @@ def load(model: Path | str, *, form: str = "", store: Path | str | None = None, 
 def clean(store: Path | str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
     """Free what no version and no recent run needs; a version has files of its own, so it needs no artifact.
 
-    Returns `{store, bytes, removed}`, where `removed` tells what each thing was and where it lay.
+    Returns `{store, bytes, removed, broken}`: `removed` tells what each thing was and where it lay, `broken` what is
+    wrong with the artifacts that were left alone, since nobody can tell what they are.
     """
     place = locate(store)
     with disk_faults(place.path):
@@ -185,4 +213,10 @@ def clean(store: Path | str | None = None, *, dry_run: bool = False) -> dict[str
         garbage = registry_store.Registry(place.path).clean(dry_run=dry_run)
     artifacts = [{"what": f"{a.kind} of {a.manifest['step']}", "path": str(a.path)} for a in cleaned.artifacts]
     unused = [{"what": "a file that no version needs", "path": str(path)} for path in sorted(garbage.files)]
-    return {"store": str(place.path), "bytes": cleaned.bytes + garbage.size, "removed": [*artifacts, *unused]}
+    broken = [{"what": fault.what, "path": fault.where, "do": fault.do} for fault in cleaned.broken]
+    return {
+        "store": str(place.path),
+        "bytes": cleaned.bytes + garbage.size,
+        "removed": [*artifacts, *unused],
+        "broken": broken,
+    }

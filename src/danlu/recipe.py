@@ -21,6 +21,7 @@ model without a name is not published.
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -216,7 +217,7 @@ class _Reader:
         else:
             steps[first] = dict(steps[first])
             try:
-                apply(steps[first], _entry(steps[first].get("do")), override)
+                apply(steps[first], _entry(steps[first].get("do")) or _meant(steps[first]), override)
             except DanluError as error:
                 self.faults.append(as_fault(error, first))
 
@@ -226,6 +227,8 @@ class _Reader:
         entry = self.stage(name, given)
         if entry is None:
             self.broken = True
+            entry = _meant(given)
+        if entry is None:
             return
         needs = entry.facts.get("needs", {})
         options = {key: value for key, value in given.items() if key != "do" and key not in needs}
@@ -305,6 +308,20 @@ def _entry(stage: Any) -> plugin.Entry | None:
         return plugin.find("stages", stage) if isinstance(stage, str) else None
     except DanluError:
         return None
+
+
+def _meant(step: Any) -> plugin.Entry | None:
+    """The stage that a step with a wrong `do` is for, by its name or else its options, so that its other faults can be
+    told too."""
+    if not isinstance(step, Mapping):
+        return None
+    stages = {entry.name: entry for entry in plugin.entries("stages") if not entry.error}
+    near = difflib.get_close_matches(str(step.get("do")), list(stages), n=1, cutoff=0.6)
+    if near:
+        return stages[near[0]]
+    shared = {name: len(step.keys() & {*e.fields, *e.facts.get("needs", ())}) for name, e in stages.items()}
+    best = [name for name, count in shared.items() if count and count == max(shared.values())]
+    return stages[best[0]] if len(best) == 1 else None
 
 
 def _fitting_backbone(given: Mapping[str, Any]) -> str:

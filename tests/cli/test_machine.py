@@ -36,6 +36,52 @@ def test_a_damaged_registry_and_a_broken_plugin_are_told(danlu, digits_store, mo
     assert any("database" in what or "registry" in what for what in faults)
 
 
+def grown(path, content=None):
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b" " if content is None else content)
+
+
+def faults(danlu, store, *options):
+    checks = danlu("doctor", *options, "--store", store, "--json").json["checks"]
+    return {check["what"]: check["do"] for check in checks if not check["ok"] and str(store) in check["what"]}
+
+
+def test_doctor_tells_of_damaged_artifacts_and_blobs(danlu, digits_store):
+    assert faults(danlu, digits_store) == faults(danlu, digits_store, "--store-check") == {}
+    assert (
+        "every byte of the store is as it was written" in danlu("doctor", "--store-check", "--store", digits_store).out
+    )
+    one, other, third = sorted((digits_store / "artifacts").iterdir())[:3]
+    grown(one / "manifest.json", b"{}")
+    grown(next(path for path in sorted(other.rglob("*")) if path.is_file() and path.name != "manifest.json"))
+    sly = next(path for path in sorted(third.rglob("*")) if path.is_file() and path.name != "manifest.json")
+    grown(sly, bytes([sly.read_bytes()[0] ^ 1]) + sly.read_bytes()[1:])
+    blobs = sorted(path for path in (digits_store / "blobs").rglob("*") if path.is_file() and len(path.name) == 64)
+    grown(blobs[0])
+    quick, full = faults(danlu, digits_store), faults(danlu, digits_store, "--store-check")
+    assert len(quick) == 3
+    assert quick.items() < full.items()
+    assert [what for what in full.keys() - quick.keys() if str(third) in what]
+    assert any(
+        what.startswith(f"{one}: its manifest.json") and do.startswith(f"rm -r {one}") for what, do in quick.items()
+    )
+    assert any("of digits@1 is damaged or missing" in what for what in quick)
+
+
+def test_clean_names_a_broken_artifact_and_goes_on(danlu, digits_store):
+    broken = sorted((digits_store / "artifacts").iterdir())[0]
+    grown(broken / "manifest.json", b"{}")
+    orphan = digits_store / "work" / ("ab" * 32)
+    orphan.mkdir()
+    (orphan / "checkpoint").write_bytes(b"x" * 3_000_000)
+    said = danlu("clean", "--store", digits_store)
+    assert said.code == 0
+    assert f"! left alone: {broken}: its manifest.json" in said.out
+    assert "freed 3.0 MB" in said.out
+    assert broken.is_dir()
+    assert danlu("clean", "--store", digits_store, "--json").json["broken"][0]["path"] == str(broken)
+
+
 def files(store):
     return {path for path in store.rglob("*") if path.is_file() and path.name not in ("clean", ".lock")}
 

@@ -56,10 +56,14 @@ def test_inputs_from_a_file_and_from_standard_input(danlu, pictures, tmp_path, m
         (["digit", "x"], 2, "did you mean digits?"),
         (["digits@7", "x"], 2, "there is no version 7"),
         (["digits@none", "x"], 2, "digits has no alias none"),
-        (["./nowhere", "x"], 3, "this is no model of Danlu"),
+        (["./nowhere", "x"], 2, "there is no such folder"),
+        ([__file__], 2, "the first word names the model, and this is a file"),
+        ([__file__, "x"], 2, f"danlu predict MODEL {__file__} for a picture, --file {__file__} for"),
         (["digits", "--form", "int4", "x"], 3, "there is no form 'int4'"),
         (["digits", "missing.png"], 3, "there is no such picture"),
-        (["digits", "--file", "missing.txt"], 3, "can't be read"),
+        (["digits", "--file", "missing.txt"], 3, "missing.txt: there is no such file\n  → "),
+        (["digits", "--file", "."], 3, "can't be read: Is a directory\n  → name a text file"),
+        (["digits", "--file", sys.executable], 3, "→ give a text file in UTF-8"),
     ],
 )
 def test_what_can_not_be_asked(danlu, arguments, code, told):

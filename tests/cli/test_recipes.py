@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from danlu.core.artifact import Artifact
+
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "recipes" / "digits.yaml"
 TOYS = ROOT / "tests" / "toys.py"
@@ -115,7 +117,7 @@ def test_imports_come_with_the_command(danlu, garden, monkeypatch):
 def test_a_run_tells_its_progress_on_standard_error_and_its_result_on_standard_output(danlu, garden, toys):
     said = danlu("run", garden)
     assert said.code == 0
-    assert said.out == ""
+    assert said.out.splitlines() == [f"result   score of judged: {last_artifact(garden)}"]
     for told in ("garden", "seeds", "plant", "done in"):
         assert told in said.err
     again = danlu("run", garden)
@@ -123,9 +125,35 @@ def test_a_run_tells_its_progress_on_standard_error_and_its_result_on_standard_o
     assert toys().count("grow") == 1
 
 
-def test_quiet_says_nothing_but_warnings(danlu, garden):
+def last_artifact(garden):
+    artifacts = [Artifact.read(path) for path in (garden.parent / ".danlu" / "artifacts").iterdir()]
+    return next(a.path for a in artifacts if a.kind == "score")
+
+
+def test_quiet_says_nothing_but_warnings_and_where_the_result_is(danlu, garden):
     said = danlu("run", garden, "--quiet")
-    assert (said.code, said.out, said.err) == (0, "", "")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == f"result   score of judged: {last_artifact(garden)}\n"
+
+
+def test_plan_says_what_run_refuses(danlu, garden, here):
+    assert danlu("run", garden, "-q").code == 0
+    edited = next((here / ".danlu" / "artifacts").rglob("plant.txt"))
+    edited.chmod(0o644)
+    edited.write_text(edited.read_text().upper())
+    what = "its file part0/plant.txt was changed after it was made"
+    said, refused = danlu("plan", garden), danlu("run", garden, "-q")
+    assert (refused.code, what in refused.err) == (3, True)
+    assert said.code == 0
+    assert f"refused: {what}" in said.out
+    assert f"→ rm -r {edited.parents[1]}" in said.out
+    assert "runs, unless plant come out as before" in said.out
+    told = danlu("plan", garden, "--json").json["steps"]
+    assert [(step["status"], step["fault"]) for step in told.values()] == [
+        ("reused", None), ("refused", what), ("unknown", None),
+    ]  # fmt: skip
+    (edited.parents[1] / "manifest.json").unlink()
+    assert danlu("plan", garden, "--json").json["steps"]["plant"]["status"] == "refused"
 
 
 def test_a_run_in_json(danlu, garden, here):

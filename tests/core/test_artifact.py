@@ -350,6 +350,30 @@ def test_clean_keeps_what_versions_rest_on_and_tells_first(store):
     assert store.artifacts() == []
 
 
+def test_clean_leaves_a_broken_artifact_alone_and_frees_the_others(store):
+    broken, other = fill(store, "1" * 64), fill(store, "2" * 64)
+    change(broken.path / "manifest.json", "no manifest")
+    with pytest.raises(DataError, match="can't be read"):
+        store.artifacts()
+    safe = store.clean(keep={"d" * 64})
+    assert (safe.artifacts, len(safe.broken)) == ((), 1), "the broken one may be what a version rests on"
+    cleaned = store.clean()
+    assert [artifact.key for artifact in cleaned.artifacts] == [other.key]
+    assert [fault.where for fault in cleaned.broken] == [str(broken.path)]
+    assert (broken.path.is_dir(), other.path.is_dir()) == (True, False)
+
+
+def test_a_look_at_sizes_finds_less_than_a_check_of_digests(store):
+    made = fill(store)
+    change(made.path / "weights.txt", "1 2 4")
+    made.verify(sizes_only=True)
+    with pytest.raises(DataError, match=r"weights.txt was changed"):
+        made.verify()
+    change(made.path / "weights.txt", "1 2")
+    with pytest.raises(DataError, match=r"weights.txt was changed"):
+        made.verify(sizes_only=True)
+
+
 def test_clean_counts_a_linked_file_once_and_only_when_its_last_name_goes(store, tmp_path):
     made = fill(store, "1" * 64, {"a": "x" * 1000})
     (tmp_path / "published").hardlink_to(made.path / "a")

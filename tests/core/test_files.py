@@ -271,3 +271,11 @@ def test_safe_join_below_a_root_that_is_a_link(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert files.safe_join(tmp_path / "link", "a") == (tmp_path / "real").resolve() / "a"
+
+
+def test_a_folder_that_can_not_be_made_is_the_machines_fault(tmp_path):
+    with pytest.raises(MachineError, match=r"the folder can't be made: File name too long\n  → choose another place"):
+        files.make_dirs(tmp_path / "a" / ("x" * 300))
+    if Path("/proc/self").exists():
+        with pytest.raises(MachineError, match=r"^/proc/nope: the folder can't be made: No such file or directory"):
+            files.make_dirs(Path("/proc/nope/x"))

@@ -156,6 +156,19 @@ def test_a_model_that_counts_goes_the_same_way(run, sentences):
     assert majority.numbers["epochs"] == 1.0
 
 
+def test_options_without_effect_on_a_model_that_counts_are_told(run, sentences, heard):
+    def told(backbone, **options):
+        run(Finetune(backbone=backbone, **options), dataset=sentences)
+        return [event.data["text"] for event in heard if "without effect" in event.data.get("text", "")]
+
+    options = {"steps": 3, "batch_size": 16, "lr": 0.1}
+    assert told("tfidf_lr", **options) == [
+        "tfidf_lr does not descend a gradient, so without effect: lr, steps, batch_size"
+    ]
+    assert told("majority", **options) == ["majority does not descend a gradient, so without effect: lr"]
+    assert told("majority", batch_size=16) == told("tfidf_lr") == []
+
+
 def test_techniques_reach_the_training(run, digits):
     plain = run(small(), dataset=digits[0])
     held = run(small(techniques=(Halved(),)), dataset=digits[0])

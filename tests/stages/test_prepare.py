@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from danlu.blocks.dataset import DataSet
-from danlu.contracts import Operator
+from danlu.blocks.pictures import png
+from danlu.contracts import Columns, Operator
 from danlu.core.errors import DataError
 from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.stages.prepare import Prepare, Split
@@ -168,3 +170,71 @@ def test_pictures_go_the_same_way(run):
     inputs, gold = data.judged("test")
     assert len(inputs) == data.info["rows"]["test"] == 12
     assert {answer["label"] for answer in gold} == {"square", "circle"}
+
+
+# ---- what was guessed, and what looks odd --------------------------------------------------------------------------
+
+
+def warnings(heard):
+    return [event.data["text"] for event in heard if event.kind == "warning"]
+
+
+def test_labels_that_look_like_a_missing_one_are_told_with_the_override_that_drops_them(run, given, heard):
+    spelled = rows(labels=("bad", "good", "NaN", "null", "N/A", " "))
+    made = run(prepare(given(spelled), operators=()))
+    [text] = warnings(heard)
+    assert 'each is learnt as a label: "NaN" (10 rows), "null" (10 rows), "N/A" (10 rows), " " (10 rows). To' in text
+    assert text.endswith("""my_prepare.operators.drop_empty.also='["NaN", "null", "N/A", " "]'""")
+    assert text in made.manifest["notes"]
+    assert text in made.json("dataset.json")["notes"]
+    operators = ({"drop_empty": {"also": ["NaN", "null", "N/A"]}},)
+    data = DataSet.open(run(prepare(given(spelled), operators=operators)).path)
+    assert (warnings(heard), data.task.labels) == ([], ("bad", "good"))
+    run(prepare(given(rows())))
+    assert warnings(heard) == []
+
+
+def test_a_guessed_encoding_is_told(run, heard, tmp_path):
+    lines = [f"texte numéro {k} avec un cliché,{LABELS[k % 3]}" for k in range(60)]
+    (tmp_path / "old.csv").write_bytes("\n".join(["text,label", *lines]).encode("latin-1"))
+    made = run(prepare({"csv": str(tmp_path / "old.csv")}))
+    [told] = [text for text in notes(heard) if "encoding" in text]
+    assert told.startswith("old.csv is not UTF-8; it was read as cp1252, a guess")
+    assert told in made.manifest["notes"]
+    run(prepare({"csv": {"path": str(tmp_path / "old.csv"), "encoding": "latin-1"}}))
+    assert not [text for text in notes(heard) if "guess" in text]
+
+
+class Careless(TextClassification):
+    """Finds its columns too late, or never."""
+
+    def settle(self, rows):
+        return self
+
+    def columns(self):
+        return Columns((self.text,), (self.label,))
+
+
+def test_a_task_that_left_a_column_open_is_told_as_that(run, given):
+    match = "Careless left a column open that it must find or be told; the columns are: text, label\n    text: column"
+    with pytest.raises(DataError, match=match):
+        run(prepare(given(rows()), task=Careless(label="label")))
+    with pytest.raises(DataError, match="Careless has no column 'body'; the columns are: text, label"):
+        run(prepare(given(rows()), task=Careless(text="body", label="label")))
+
+
+def test_relative_paths_of_pictures_are_refused_where_no_folder_is_known(run, given, tmp_path):
+    for k in range(40):
+        (tmp_path / f"{k}.png").write_bytes(png(np.full((8, 8), 6 * k, dtype=np.uint8)))
+
+    def paths(folder):
+        return [{"image": f"{folder}{k}.png", "label": LABELS[k % 2]} for k in range(40)]
+
+    task = {"image_classification": {"image": "image", "label": "label"}}
+    match = (
+        r"'image' holds relative paths, such as '0.png', and no folder .*\n  → of a csv file: data.source.csv.pictures"
+    )
+    with pytest.raises(DataError, match=match):
+        run(prepare(given(paths("")), task=task, operators=()))
+    made = run(prepare(given(paths(f"{tmp_path}/")), task=task, operators=()))
+    assert made.numbers["rows_read"] == 40

@@ -128,6 +128,19 @@ def test_what_was_not_measured_can_not_be_required(store, registry):
     refused(store, registry, stage(require=require), alone, r"nothing was measured; add a step \{do: verify\}")
 
 
+def test_a_metric_of_files_is_not_required_of_the_served_form_which_has_none(store, registry):
+    parity = line(store)["parity"].json("parity.json")
+    http, low = parity["forms"]["http"], parity["forms"]["int8"]
+    del http["metrics"]["size"]
+    inputs = line(store, forms={"http": http})
+    refused(store, registry, stage(require={"size": "< 1"}), inputs, "size of the form trained is 1.5000, not < 1")
+    del low["metrics"]["size"]
+    told = refused(store, registry, stage(require={"size": "< 2"}), line(store, forms={"http": http, "int8": low}),
+                   "size was not measured on the form int8")  # fmt: skip
+    assert "http" not in told
+    publish(store, stage(require={"size": "< 2"}), inputs)
+
+
 def test_without_verify_the_evaluated_form_is_what_counts(store, registry):
     inputs = line(store)
     del inputs["parity"]

@@ -1,7 +1,8 @@
 """How a picture lies in a table: the one convention for sources, tasks and data sets.
 
 A picture is an Arrow struct `{bytes: binary, path: string}`, of which one is set, as in Hugging Face data sets; what
-Danlu writes itself is PNG. A column of strings is taken as paths. `pixels.open_picture` opens either.
+Danlu writes itself is PNG. A column of strings is taken as paths. `pixels.open_picture` opens either. A path in a table
+is absolute; a source that reads relative ones puts the pictures themselves into the rows (`read_pictures`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from danlu.blocks.pixels import open_picture
+from danlu.blocks.tables import is_text
 from danlu.core.errors import DataError
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -60,6 +63,18 @@ def _content(folder: Path, path: str | None) -> dict[str, Any] | None:
     except OSError as fault:
         what = f"the picture can't be read: {fault.strerror}"
         raise DataError(what, where=str(folder / path), do="correct its path, or remove the row") from fault
+
+
+def check_paths(column: pa.ChunkedArray, name: str) -> None:
+    """Raise DataError for a picture given as a relative path: a table does not say which folder it starts at."""
+    paths = pc.struct_field(column, "path") if column.type == PICTURE else column
+    if not is_text(paths.type):
+        return
+    relative = next((path for path in pc.unique(paths).to_pylist() if path and not Path(path).is_absolute()), None)
+    if relative:
+        what = f"the column {name!r} holds relative paths, such as {relative!r}, and no folder that they start at"
+        do = f"of a csv file: data.source.csv.pictures=[{name}]; another source gives absolute paths, or the pictures"
+        raise DataError(what, do=do)
 
 
 def check_pictures(table: pa.Table, column: str) -> None:

@@ -21,14 +21,22 @@ registry_store = lazy("danlu.registry.store")
 _GIB = 2**30
 
 
-def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    store_check: Annotated[
+        bool, typer.Option("--store-check", help="Read the whole store: every file against its SHA-256.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Look at the machine, the store and the plug-ins, and say what is missing and how to mend it.
 
-    Example:  danlu doctor
+    Of the store it reads the manifests and the sizes of the files; with --store-check every byte.
+
+    Example:  danlu doctor --store-check
     """
     place = api.locate(store)
     found = machine.facts(place.path)
-    checks = list(_checks(found, place))
+    checks = [*_checks(found, place), *_store_checks(place, full=store_check), *_plugin_checks()]
     if as_json:
         print_json({"machine": found, "store": place.path, "assets": assets.cache_dir(), "checks": checks})
         return
@@ -87,7 +95,9 @@ def _checks(found: dict[str, Any], place: Any) -> Iterator[dict[str, Any]]:
         f"the store can't be written to: {place.path}",
         "choose another one: --store, or DANLU_STORE",
     )
-    yield _registry_check(place)
+
+
+def _plugin_checks() -> Iterator[dict[str, Any]]:
     for entry in plugin.entries():
         if entry.error:
             mend = f"pip install 'danlu[{entry.extra}]'" if entry.extra else f"look at {entry.path or entry.target}"
@@ -103,12 +113,26 @@ def _may_write(place: Any) -> bool:
     return os.access(nearest, os.W_OK)
 
 
-def _registry_check(place: Any) -> dict[str, Any]:
+def _store_checks(place: Any, *, full: bool) -> Iterator[dict[str, Any]]:
+    """The artifacts, and the registry with its files: by manifests and sizes, or with `full` by every byte."""
+    artifacts, faults = place.readable()
+    for artifact in artifacts:
+        try:
+            artifact.verify(sizes_only=not full)
+        except DanluError as fault:
+            faults.append(fault)
     try:
-        entries = registry_store.Registry(place.path).check_audit()
-    except DanluError as error:
-        return _check(False, "", str(error.what), error.do)
-    return _check(True, f"the registry's audit is whole ({entries} entries)", "", "")
+        registry = registry_store.Registry(place.path)
+        entries = registry.check_audit()
+        yield _check(True, f"the registry's audit is whole ({entries} entries)", "", "")
+        faults += registry.damage(full=full)
+    except DanluError as fault:
+        faults.append(fault)
+    for told in faults:
+        yield _check(False, "", f"{told.where}: {told.what}", told.do)
+    if not faults:
+        how = "every byte of the store is" if full else "the store is, by manifests and sizes,"
+        yield _check(True, f"{how} as it was written ({len(artifacts)} artifacts)", "", "")
 
 
 def clean(
@@ -129,4 +153,6 @@ def clean(
     if freed["removed"]:
         table(["what", "where"], [(thing["what"], thing["path"]) for thing in freed["removed"]])
         say()
+    for fault in freed["broken"]:
+        say(f"! left alone: {fault['path']}: {fault['what']}\n      → {fault['do']}")
     say(f"{'would free' if dry_run else 'freed'} {freed['bytes'] / 1e6:.1f} MB in {freed['store']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.output import JsonOption, StoreOption, print_json, say, table
+from danlu.core.digests import no_such_file
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.plugin import lazy
 
@@ -39,6 +41,10 @@ def predict(
     Example:  danlu predict review-sentiment "A warm, funny and moving film."
     """
     asked = [*(inputs or []), *(_lines(file) if file else ())]
+    if Path(model).is_file():
+        named = shlex.quote(model)
+        do = f"danlu predict MODEL {named} for a picture, --file {named} for a text in each line"
+        raise RecipeError("the first word names the model, and this is a file", where=model, do=do)
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store)
@@ -59,6 +65,10 @@ def _lines(file: Path) -> list[str]:
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise no_such_file(file) from error
+    except OSError as error:
+        raise DataError(f"it can't be read: {error.strerror}", where=str(file), do="name a text file") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"it can't be read: {error}", where=str(file), do="give a text file in UTF-8") from error
     return lines if lines[-1] else lines[:-1]

@@ -71,7 +71,7 @@ def plan(
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a run would do: which steps are reused, which run.
+    """Show what a run would do: which steps are reused, which run, which are refused since a file was changed.
 
     Example:  danlu plan my.yaml
     """
@@ -79,11 +79,21 @@ def plan(
     place = api.locate(store, checked.path)
     previews = checked.plan().preview(place)
     if as_json:
-        steps = {p.step.name: {"stage": p.step.stage.name, "status": p.status, "key": p.key} for p in previews}
+        steps = {
+            p.step.name: {
+                "stage": p.step.stage.name,
+                "status": p.status,
+                "key": p.key,
+                "fault": p.fault and p.fault.what,
+            }
+            for p in previews
+        }
         print_json({"name": checked.name, "store": str(place.path), "steps": steps})
         return
     rows = [(p.step.name, p.step.stage.name, _from(p.step), p.key[:12] or "–", _status(p)) for p in previews]
     table(["step", "stage", "takes", "key", "what happens"], rows)
+    for fault in filter(None, (p.fault for p in previews)):
+        say(f"\n{fault}")
     say(f"\nstore: {place.path}")
 
 
@@ -94,6 +104,8 @@ def _from(step: Any) -> str:
 def _status(preview: Any) -> str:
     if preview.status == "unknown":
         return f"runs, unless {', '.join(preview.waits_for)} come out as before"
+    if preview.fault:
+        return f"refused: {preview.fault.what}"
     return "runs" if preview.status == "will run" else "reused"
 
 
@@ -147,6 +159,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_next(done: Any) -> None:
     if done.report:
         say(f"report   {done.report}")
+    if not done.report and not done.version:
+        made = list(done.artifacts.values())[-1]
+        say(f"result   {made.kind} of {made.manifest['step']}: {made.path}")
     if done.version:
         name = done.version.partition("@")[0]
         say(f"version  {done.version}")

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from danlu.core.canonical import plain, to_json
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import (
     disk_faults,
+    freed_by,
     locked,
     make_dirs,
     publish_dir,
@@ -100,13 +101,15 @@ class Artifact:
         content: dict[str, Any] = json.loads(self.file(name).read_bytes())
         return content
 
-    def verify(self) -> None:
-        """Check every file against its SHA-256. Raises DataError naming one that was changed, added or removed."""
+    def verify(self, *, sizes_only: bool = False) -> None:
+        """Check every file against its SHA-256, or just its size. Raises DataError naming one that was changed, added
+        or removed."""
         found = set(_files(self.path)) - {MANIFEST}
         for name, told in self.manifest["files"].items():
             if name not in found:
                 raise _damaged(self.path, f"its file {name} is gone")
-            if _sha256(self.path / name) != told["sha256"]:
+            path = self.path / name
+            if path.stat().st_size != told["size"] or not (sizes_only or _sha256(path) == told["sha256"]):
                 raise _damaged(self.path, f"its file {name} was changed after it was made")
         if added := sorted(found - set(self.manifest["files"])):
             raise _damaged(self.path, f"the file {added[0]} was added after it was made")
@@ -233,19 +236,8 @@ class Cleaned:
 
     bytes: int
     artifacts: tuple[Artifact, ...]
-
-
-def _freed(folders: Iterable[Path]) -> int:
-    """Bytes that go with these folders; a file that has a name elsewhere (a hard link) stays."""
-    names: dict[tuple[int, int], int] = {}
-    freed = 0
-    for folder in folders:
-        for file in (path for path in folder.rglob("*") if path.is_file()):
-            seen = file.stat()
-            inode = (seen.st_dev, seen.st_ino)
-            names[inode] = names.get(inode, 0) + 1
-            freed += seen.st_size if names[inode] == seen.st_nlink else 0
-    return freed
+    broken: tuple[DataError, ...] = ()
+    """Why some were left alone: nobody can tell what they are."""
 
 
 class Store:
@@ -286,9 +278,21 @@ class Store:
 
     def artifacts(self) -> list[Artifact]:
         """Every artifact, the oldest first. Raises DataError when a manifest is damaged."""
+        found, broken = self.readable()
+        if broken:
+            raise broken[0]
+        return found
+
+    def readable(self) -> tuple[list[Artifact], list[DataError]]:
+        """Every artifact whose manifest is whole, the oldest first, and what is wrong with the others."""
+        found, broken = list[Artifact](), list[DataError]()
         folder = self.path / "artifacts"
-        found = [Artifact.read(path) for path in folder.iterdir()] if folder.is_dir() else []
-        return sorted(found, key=lambda a: (a.manifest["created"], a.key))
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            try:
+                found.append(Artifact.read(path))
+            except DataError as fault:
+                broken.append(fault)
+        return sorted(found, key=lambda a: (a.manifest["created"], a.key)), broken
 
     def open(self, prefix: str) -> Artifact:
         """The artifact whose digest or key begins with `prefix`; of equal content the newest.
@@ -346,7 +350,8 @@ class Store:
         """Free what no version and no recent run needs: artifacts, and checkpoints that nobody will go on from.
 
         `keep` are the digests of the artifacts that published versions rest on; what those were made from stays too.
-        Recent are living runs, and the last three of each recipe. With `dry_run` it only tells.
+        Recent are living runs, and the last three of each recipe. A broken artifact stays, and with `keep` so do all
+        others: it may be one of those, and what it was made from is not known. With `dry_run` it only tells.
         """
         if not self.path.is_dir():
             return Cleaned(0, ())
@@ -354,7 +359,8 @@ class Store:
         self.sweep()
         with locked(self.path / "locks" / "clean"):
             needed = runs.recent_keys(self.runs)
-            artifacts = {artifact.key: artifact for artifact in self.artifacts()}
+            readable, broken = self.readable()
+            artifacts = {artifact.key: artifact for artifact in readable}
             open_ends = [a.key for a in artifacts.values() if a.digest in keep]
             while open_ends:
                 key = open_ends.pop()
@@ -362,8 +368,8 @@ class Store:
                 inputs = artifacts[key].manifest["inputs"].values() if key in artifacts else ()
                 open_ends += [told["key"] for told in inputs if told["key"] not in needed]
             idle = [folder for folder in (self.path / "work").iterdir() if folder.name not in needed]
-            gone = [artifact for key, artifact in artifacts.items() if key not in needed]
-            cleaned = Cleaned(_freed([*idle, *(artifact.path for artifact in gone)]), tuple(gone))
+            gone = [a for key, a in artifacts.items() if key not in needed and not (broken and keep)]
+            cleaned = Cleaned(freed_by([*idle, *(artifact.path for artifact in gone)]), tuple(gone), tuple(broken))
             if not dry_run:
                 for folder in (*idle, *(artifact.path for artifact in gone)):
                     folder.rename(self.path / "drafts" / f"{folder.name}.{folder.parent.name}")

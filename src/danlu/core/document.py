@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def parse(text: str, where: str) -> Any:
             f"the key {key[1] if key else ''} is there twice", where=_place(where, fault), do="remove one of the two"
         ) from fault
     except MarkedYAMLError as fault:
-        raise _not_yaml(fault, where) from fault
+        raise _not_yaml(fault, where, text) from fault
     except (YAMLError, ValueError) as fault:
         raise RecipeError(f"is not YAML: {str(fault).splitlines()[0]}", where=where) from fault
     except RecursionError:
@@ -78,7 +79,7 @@ def _place(where: str, fault: MarkedYAMLError) -> str:
     return f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
 
 
-def _not_yaml(fault: MarkedYAMLError, where: str) -> RecipeError:
+def _not_yaml(fault: MarkedYAMLError, where: str, text: str) -> RecipeError:
     problem = " ".join(str(fault.problem or fault.context).split())
     if "'\\t'" in problem:
         return RecipeError("a tab stands where YAML wants spaces", where=_place(where, fault), do="indent with spaces")
@@ -86,12 +87,23 @@ def _not_yaml(fault: MarkedYAMLError, where: str) -> RecipeError:
         return RecipeError(
             "a second colon in one line", where=_place(where, fault), do='put the value in quotes: "a: b"'
         )
-    if "chomping or indentation" in problem or "cannot start any token" in problem:
+    if "block scalar" in str(fault.context) or "cannot start any token" in problem:
         what = "a value begins with a sign that means something to YAML"
-        return RecipeError(what, where=_place(where, fault), do='put the value in quotes: ">= 0.86"')
+        do = f"put the value in quotes: {_quoted(fault, text)}"
+        return RecipeError(what, where=_place(where, fault), do=do)
     if "single document" in str(fault.context):
         return RecipeError("it holds more than one document", where=_place(where, fault), do="remove the line `---`")
     return RecipeError(f"is not YAML: {problem}", where=_place(where, fault))
+
+
+def _quoted(fault: MarkedYAMLError, text: str) -> str:
+    """The value that could not be read, as it must be written; it begins where the reader stopped or began it."""
+    mark = fault.context_mark or fault.problem_mark
+    line = text.splitlines()[mark.line]
+    before, value = line[: mark.column], re.sub(r"\s#.*", "", line[mark.column :])
+    if sum(before.count(sign) for sign in "{[") > sum(before.count(sign) for sign in "}]"):
+        value = re.split(r"[,}\]]", value)[0]
+    return json.dumps(value.strip(), ensure_ascii=False)
 
 
 def read(path: Path) -> str:

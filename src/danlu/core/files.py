@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -101,6 +101,11 @@ def make_dirs(folder: Path) -> None:
             raise MachineError(
                 "a file is where a folder is needed", where=str(folder), do="choose another place"
             ) from fault
+        except OSError as fault:
+            if fault.errno in _MENDS:
+                raise
+            what = f"the folder can't be made: {fault.strerror}"
+            raise MachineError(what, where=str(folder), do="choose another place (the store's is --store)") from fault
         fsync_dir(folder.parent)
 
 
@@ -178,6 +183,19 @@ def link_or_copy(source: Path, target: Path) -> None:
                 raise
             shutil.copyfile(source, target)
             shutil.copymode(source, target)
+
+
+def freed_by(folders: Iterable[Path]) -> int:
+    """Bytes that go with these folders; a file that has a name elsewhere (a hard link) stays."""
+    names: dict[tuple[int, int], int] = {}
+    freed = 0
+    for folder in folders:
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            seen = file.stat()
+            inode = (seen.st_dev, seen.st_ino)
+            names[inode] = names.get(inode, 0) + 1
+            freed += seen.st_size if names[inode] == seen.st_nlink else 0
+    return freed
 
 
 def safe_join(root: Path, relative: str) -> Path:

@@ -16,6 +16,9 @@ from danlu.core.errors import DanluError, Fault, RecipeError
 from danlu.core.resolve import Typed
 from danlu.core.settings import named, with_main
 
+_PLAIN = (">", "|", "%", "@", "`", "*")
+"""Signs that begin a block of lines, a directive, nothing at all, or the name of what stands elsewhere."""
+
 
 @dataclass(frozen=True)
 class Override:
@@ -27,12 +30,18 @@ class Override:
 
     @classmethod
     def read(cls, text: str) -> Override:
-        """An override as it is typed: `path=value`, the value in YAML. Raises RecipeError when it is not one."""
+        """An override as it is typed: `path=value`, the value in YAML. Raises RecipeError when it is not one.
+
+        A value such as `>= 0.5`, `@x` or `*.csv`, whose first sign makes no sense to YAML in one line, is the text it
+        plainly is.
+        """
         path, equals, value = text.partition("=")
         parts = tuple(part.strip() for part in path.split("."))
         if not equals or not all(parts):
             raise RecipeError(f"{text!r} is not an override", do="write step.option=value, such as tuned.epochs=3")
-        return cls(parts, _typed(parse(value, f"{path}=")), text)
+        plain = value.strip()
+        read = plain if plain.startswith(_PLAIN) else parse(value, f"{path}=")
+        return cls(parts, _typed(read), text)
 
     @property
     def written(self) -> str:

@@ -64,14 +64,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a run would do with a step: `reused`, `will run`, or `unknown` until a step above it has run."""
+    """What a run would do with a step: `reused`, `will run`, `refused` for an artifact that is damaged, or `unknown`
+    until a step above it has run."""
 
     step: Step
-    status: Literal["reused", "will run", "unknown"]
+    status: Literal["reused", "will run", "refused", "unknown"]
     key: str = ""
     waits_for: tuple[str, ...] = ()
     """The steps above that must run before this one's key is known."""
     artifact: Artifact | None = None
+    fault: DataError | None = None
+    """What a run would refuse it for."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ class Plan:
     overrides: tuple[str, ...] = ()
 
     def preview(self, store: Store) -> list[Preview]:
-        """What a run would do now. Nothing is run, and files are not checked against their digests.
+        """What a run would do now. Nothing is run; what would be reused is checked against its digests, as in a run.
 
-        Raises DataError when a file is missing, MachineError when an asset must be fetched first.
+        Raises DataError when a file of the data is missing, MachineError when an asset must be fetched first.
         """
         return _previews(self.steps, self._identities(), store)
 
@@ -115,11 +118,23 @@ def _previews(steps: tuple[Step, ...], identities: Mapping[str, Mapping[str, Any
             previews.append(Preview(step, "unknown", waits_for=missing))
             continue
         key = step.key(identities[step.name], {name: known[source] for name, source in step.inputs.items()})
-        artifact = _standing(step, key, store)
+        try:
+            artifact = _reusable(step, key, store)
+        except DataError as fault:
+            previews.append(Preview(step, "refused", key, fault=fault))
+            continue
         if artifact:
             known[step.name] = artifact
         previews.append(Preview(step, "reused" if artifact else "will run", key, artifact=artifact))
     return previews
+
+
+def _reusable(step: Step, key: str, store: Store) -> Artifact | None:
+    """The artifact of a key that is in force. Raises DataError when it is damaged."""
+    artifact = _standing(step, key, store)
+    if artifact:
+        artifact.verify()
+    return artifact
 
 
 def _standing(step: Step, key: str, store: Store) -> Artifact | None:
@@ -164,7 +179,7 @@ class _Execution:
         for preview in _previews(self.plan.steps, self.identities, self.store):
             name = preview.step.name
             try:
-                if preview.status != "reused":
+                if preview.status in ("will run", "unknown"):
                     stages[name] = preview.step.stage.make(name)
             except RecipeFaults as refused:
                 faults += refused.faults
@@ -190,10 +205,10 @@ class _Execution:
         key = step.key(self.identities[step.name], inputs)
         with self.store.choosing():
             self.record.step(step.name, stage=step.stage.name, kind=step.kind, key=key, status="running")
-        artifact = self.reusable(step, key)
+        artifact = _reusable(step, key, self.store)
         if artifact is None:
             with self.alone(key, events):
-                artifact = self.reusable(step, key)
+                artifact = _reusable(step, key, self.store)
                 if artifact is None:
                     return self.make(step, key, inputs, events)
         self.record.step(step.name, status="reused", digest=artifact.digest, seconds=0.0)
@@ -204,12 +219,6 @@ class _Execution:
             numbers=artifact.numbers,
             seconds=artifact.manifest["seconds"],
         )
-        return artifact
-
-    def reusable(self, step: Step, key: str) -> Artifact | None:
-        artifact = _standing(step, key, self.store)
-        if artifact:
-            artifact.verify()
         return artifact
 
     @contextmanager

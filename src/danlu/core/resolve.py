@@ -243,6 +243,7 @@ class _Resolver:
         others = schema.get("additionalProperties", True)
         settled: dict[str, Any] = {}
         for key, item in ((_key(key), item) for key, item in value.items()):
+            self.name(schema.get("propertyNames", {}), key, f"{where}.{key}")
             if key in known:
                 settled[key] = self.value(known[key], item, f"{where}.{key}", defs)
             elif others is False:
@@ -254,7 +255,29 @@ class _Resolver:
                 settled[key] = self.value(known[key], known[key]["default"], f"{where}.{key}", defs)
             elif key in schema.get("required", ()):
                 self.fault(f"{where}.{key}", f"must be given: {words(known[key], defs)}", f"{where}.{key}=…")
+        shares = {key: share for key, share in settled.items() if isinstance(share, float)}
+        total, limit = sum(shares.values()), schema.get("x-total-below", math.inf)
+        if total >= limit:
+            told = " and ".join(f"{key} {share:g}" for key, share in shares.items())
+            self.fault(where, f"{told} add up to {total:g}, and must stay below {limit:g}")
         return settled
+
+    def name(self, schema: Mapping[str, Any], key: str, where: str) -> None:
+        """A key that must be a plug-in's name, and that of one with certain facts."""
+        family = schema.get("x-names")
+        if not family:
+            return
+        try:
+            entry = plugin.find(family, key)
+        except DanluError as error:
+            self.fault(where, error.what, error.do)
+            return
+        for fact, wanted in schema.get("x-facts", {}).items():
+            has = entry.facts.get(fact)
+            if has != wanted:
+                fits = ", ".join(e.name for e in plugin.entries(family) if e.facts.get(fact) == wanted)
+                what = f"{key} is a {plugin.singular(family)} of the {has}, and one of {wanted} is wanted"
+                self.fault(where, what, f"these fit: {fits}")
 
     def list(self, schema: Mapping[str, Any], value: Sequence[Any], where: str, defs: Mapping[str, Any]) -> list[Any]:
         first = schema.get("prefixItems", ())

@@ -50,6 +50,15 @@ Location = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-p
 """Where a model lies: `asset:name`, `./folder` or `hub:org/name@revision`; its content is part of a reuse key."""
 
 
+MetricName = Annotated[str, WithJsonSchema({"type": "string", "x-names": "metrics"})]
+"""The name of a metric, as the key of a mapping."""
+
+AnswerMetricName = Annotated[
+    str, WithJsonSchema({"type": "string", "x-names": "metrics", "x-facts": {"of": "answers"}})
+]
+"""The name of a metric that judges answers."""
+
+
 def slot(default: Any) -> Any:
     """The default of a slot, as a recipe writes it: `method: Method = slot("full")`."""
     return Field(default=default, validate_default=True)

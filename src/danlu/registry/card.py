@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from danlu.core.printable import printable
 from danlu.registry.lineage import steps
 from danlu.registry.versions import Version
 
@@ -84,7 +85,7 @@ def _render(template: str, version: Version) -> str:
     shown = environment.get_template(template).render(
         version=version, description=description, sections=sections(version)
     )
-    return shown.rstrip() + "\n"
+    return printable(shown.rstrip()) + "\n"
 
 
 def _plain(text: str) -> str:

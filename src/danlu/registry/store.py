@@ -199,6 +199,22 @@ class Registry:
         if fault:
             self._damaged(version, *fault)
 
+    def damage(self, *, full: bool = False) -> list[DataError]:
+        """What is wrong with the stored files of all versions: gone or of another size, with `full` any other byte."""
+        faults = []
+        for version in self.versions():
+            try:
+                self.verify(version) if full else self._look(version)
+            except DataError as fault:
+                faults.append(fault)
+        return faults
+
+    def _look(self, version: Version) -> None:
+        for path, file in version.files.items():
+            blob = self.blobs.path(file.sha256)
+            if not blob.is_file() or blob.stat().st_size != file.size:
+                self._damaged(version, path, "is damaged or missing")
+
     def _folder(self, digest: str) -> Path:
         return self._built / digest
 

@@ -19,6 +19,7 @@ from danlu.contracts import Answer, Arrays, Compressor, Metric, Runtime, Setting
 from danlu.core import plugin
 from danlu.core.canonical import plain, to_json
 from danlu.core.errors import DataError, GateError, RecipeError
+from danlu.core.settings import AnswerMetricName
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -34,7 +35,7 @@ _SAMPLE = 32
 class Budget(Settings):
     """What a compression may cost."""
 
-    max_drop: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    max_drop: dict[AnswerMetricName, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Metric → by how much it may get worse on the validation rows, such as `{accuracy: 0.005}`."""
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from danlu import bundle
 from danlu.blocks.dataset import DataSet
+from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Technique, slot
 from danlu.core.errors import DataError, RecipeError
@@ -18,7 +19,7 @@ from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge
 from danlu.training.loop import fit
 from danlu.training.randomness import Stream, reseed
-from danlu.training.settings import FROM_SCRATCH, TrainSettings
+from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -52,6 +53,9 @@ class Finetune(TrainSettings, Stage):
         train, held = (self.examples(data, split, processor, events) for split in ("train", "validation"))
         reseed(self.seed, Stream.START)
         module, fresh = self.backbone.start(data.task.head(), processor)
+        if idle := self.without_effect(module):
+            out.notes.append(f"{self.backbone.name} does not descend a gradient, so without effect: {', '.join(idle)}")
+            events.note(out.notes[-1])
         lr = self.lr or self.own_rate(module, fresh)
         method = self.method.resolve(fresh)
         job = Job(
@@ -92,6 +96,13 @@ class Finetune(TrainSettings, Stage):
                 raise DataError(fault.what, where=f"{split} row {place}", do=fault.do) from fault
             events.progress(f"encoding {split}", place, len(rows), "rows")
         return examples
+
+    def without_effect(self, module: nn.Module) -> list[str]:
+        """The options the recipe sets that mean nothing to a model which is not trained by descent."""
+        if not isinstance(module, SelfTaught):
+            return []
+        idle = (*OF_DESCENT, *OF_PASSES) if module.whole_set else OF_DESCENT
+        return [name for name in idle if getattr(self, name) != TrainSettings.model_fields[name].default]
 
     def own_rate(self, module: nn.Module, fresh: list[str]) -> float:
         """The learning rate where the recipe names none: higher where no weight was trained before."""

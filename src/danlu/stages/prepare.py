@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+import pyarrow.compute as pc
+from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import splits
 from danlu.blocks.dataset import SPLITS, DataSet, label_counts
+from danlu.blocks.delimited import NOTES
 from danlu.blocks.sniff import sniff
-from danlu.blocks.tables import shown_rows
+from danlu.blocks.tables import is_text, shown_rows
 from danlu.contracts import Context, Counts, Operator, Settings, Source, Stage, Task, iterate_rows, slot
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
 _FROZEN_FIRST = ("test", "validation", "train")
 """The order in which a source's own splits are cleaned: of equal inputs the first stays, so no test row goes."""
 _OWN = "__split__"
+_LIKE_MISSING = {"", "nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>"}
+"""How spreadsheets, databases and data frames write a missing value, in lower case."""
 
 
 class Split(Settings):
     """How the rows are cut; the rest is trained on. A split that the source itself brings is taken as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"x-total-below": 1})
 
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share that early stopping, thresholds and the budget of a compression look at."""
@@ -72,9 +78,13 @@ class Prepare(Stage):
         """
         whole = self.read(events)
         raw = splits.row_keys(whole, whole.column_names, exact=True)
-        settled, notes = _settle(self.task, whole)
+        settled, reasons = _settle(self.task, whole)
+        notes = _of_reading(whole) + reasons
         told: list[dict[str, Any]] = []
         whole = self.operate(whole, settled, "", told, events)
+        doubts = _doubtful_labels(whole, settled, str(out.about["step"]))
+        for text in doubts:
+            events.warn(text)
         settled.resolve(whole)  # raises where the labels themselves are wrong, before the cut stumbles over them
         tables = self.cut(whole, settled, told)
         for name in SPLITS:
@@ -85,12 +95,12 @@ class Prepare(Stage):
             "operators": told,
             "split": self.split.model_dump(),
             "source": {**self.source.plain(), "fingerprint": _rows_digest(raw)},
-            "notes": notes,
+            "notes": notes + doubts,
         }
         data = DataSet.write(out.path, task, tables, info)
         for text in [*notes, *(text for step in told for text in _said(step))]:
             events.note(text)
-        out.notes += notes
+        out.notes += notes + doubts
         out.numbers |= {
             "rows_read": len(raw),
             **data.info["rows"],
@@ -162,7 +172,33 @@ def _settle(task: Task, table: pa.Table) -> tuple[Task, list[str]]:
     """The task with its columns, and why they were chosen where they were left open."""
     rows = table.drop_columns([_OWN]) if _OWN in table.column_names else table
     settled = task.settle(rows)
+    columns = settled.columns()
+    if lost := [name for name in (*columns.ask, *columns.gold) if name not in rows.column_names]:
+        named = f"has no column {lost[0]!r}" if lost[0] else "left a column open that it must find or be told"
+        what = f"the task {task.name} {named}; the columns are: {', '.join(rows.column_names)}"
+        raise DataError("\n    ".join([what, *sniff(rows).reasons]), do=f"danlu show {task.name} tells how to name it")
     return settled, [] if settled == task else sniff(rows).reasons
+
+
+def _of_reading(table: pa.Table) -> list[str]:
+    """What a reader guessed, such as the encoding."""
+    told: bytes = (table.schema.metadata or {}).get(NOTES, b"")
+    return told.decode().splitlines()
+
+
+def _doubtful_labels(table: pa.Table, task: Task, step: str) -> list[str]:
+    """What to say of labels that are spelled as other programs spell a missing value."""
+    gold = task.columns().gold
+    if task.gives.get("answer") != "label" or not is_text(table.schema.field(gold[0]).type):
+        return []
+    counted = [(told["values"], told["counts"]) for told in pc.value_counts(table.column(gold[0])).to_pylist()]
+    doubtful = {label: rows for label, rows in counted if label and label.strip().casefold() in _LIKE_MISSING}
+    if not doubtful:
+        return []
+    told = ", ".join(f"{json.dumps(label, ensure_ascii=False)} ({rows:,} rows)" for label, rows in doubtful.items())
+    mend = f"{step}.operators.drop_empty.also='{json.dumps(list(doubtful), ensure_ascii=False)}'"
+    what = f"the column {gold[0]!r} has labels that look like a missing one, and each is learnt as a label: {told}"
+    return [f"{what}. To drop those rows: {mend}"]
 
 
 def _told(name: str, counts: Counts) -> dict[str, Any]:

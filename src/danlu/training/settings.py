@@ -12,6 +12,11 @@ from danlu.training.schedule import Schedule
 FROM_SCRATCH = 1e-3
 """The highest learning rate of a training that names none, on weights that were never trained before."""
 
+OF_DESCENT = ("lr", "schedule", "warmup", "weight_decay", "clip", "precision")
+"""Options that mean nothing to a model that counts instead of descending."""
+OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "patience")
+"""Options that mean nothing to a model that is taught once, by all examples together."""
+
 
 class TrainSettings(Settings):
     """How long, how fast and how exactly to train."""

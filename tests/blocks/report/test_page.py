@@ -6,6 +6,7 @@ import pytest
 from danlu.blocks.label_details import details
 from danlu.blocks.report import charts, page
 from danlu.blocks.report.page import compared, confused, figure, scales, signed, unit, words
+from danlu.core.printable import STEERING
 
 EVIL = "</style><script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 
@@ -184,3 +185,9 @@ def test_numbers_are_written_one_way():
 def test_a_perfect_curve_goes_through_the_upper_left_corner():
     perfect = {"false": [0.0, 0.0, 1.0], "true": [0.0, 1.0, 1.0]}
     assert 'points="44.0,314.0 44.0,14.0 344.0,14.0"' in charts.roc({"a": perfect, "b": perfect})
+
+
+def test_what_steers_a_terminal_is_written_out():
+    drawn = page(scores() | {"form": "trained\x1b[2J\u202e"})
+    assert "trained\\x1b[2J\\u202e" in drawn
+    assert not STEERING.search(drawn)

@@ -55,3 +55,12 @@ def test_other_columns_may_be_empty():
 def test_no_more_than_ten_samples():
     table = pa.table({"text": [""] * 50 + ["a"], "label": ["x"] * 51})
     assert len(DropEmpty().apply(table, CONTEXT)[1].samples) == 10
+
+
+def test_spellings_of_a_missing_value_are_dropped_where_they_are_named():
+    table = pa.table({"text": ["a", "null", "c", "d"], "label": ["x", "y", "NaN", "nan"], "n": [0, 1, 2, 3]})
+    assert DropEmpty().apply(table, CONTEXT)[0].num_rows == 4
+    kept, counts = DropEmpty(also=("NaN", "null")).apply(table, CONTEXT)
+    assert kept.column("n").to_pylist() == [0, 3], "spelled as in the data"
+    assert counts.notes == ["1 rows without text", "1 rows without label"]
+    assert DropEmpty(columns=("n", "label"), also=("nan",)).apply(table, CONTEXT)[0].num_rows == 3

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from danlu.blocks.report import charts
+from danlu.core.printable import printable
 
 _HERE = Path(__file__).parent
 _ABSENT: dict[str, Any] = {
@@ -24,7 +25,8 @@ _ACRONYMS = {"auc", "f1", "roc"}
 
 
 def page(scores: Mapping[str, Any]) -> str:
-    """The report as one HTML document, from what `scores.json` holds; every text in it is escaped."""
+    """The report as one HTML document, from what `scores.json` holds; every text in it is escaped,
+    control characters are written out."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -44,7 +46,7 @@ def page(scores: Mapping[str, Any]) -> str:
     style = Markup((_HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     scores = _ABSENT | dict(scores)
     models = compared(scores)
-    return environment.get_template("report.html").render(
+    drawn = environment.get_template("report.html").render(
         scores=scores,
         style=style,
         charts=charts,
@@ -53,6 +55,7 @@ def page(scores: Mapping[str, Any]) -> str:
         pairs=confused(scores["confusion"]),
         in_matrix=_MOST_IN_MATRIX,
     )
+    return printable(drawn)
 
 
 def compared(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

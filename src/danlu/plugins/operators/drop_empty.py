@@ -22,11 +22,13 @@ class DropEmpty(Operator):
 
     columns: tuple[str, ...] = ()
     """The columns; empty: what the task asks about, and the truth."""
+    also: tuple[str, ...] = ()
+    """Texts that mean a missing value too, spelled as in the data, such as `["NaN", "null"]`."""
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         names = self.columns or (*context.columns.ask, *context.columns.gold)
         check_columns(table, names, option="drop_empty.columns")
-        empty_of = {name: _empty(table.column(name)) for name in names}
+        empty_of = {name: _empty(table.column(name)) | self._spelled(table.column(name)) for name in names}
         empty = np.logical_or.reduce(list(empty_of.values()))
         if empty.all():
             worst = max(empty_of, key=lambda name: int(empty_of[name].sum()))
@@ -36,6 +38,11 @@ class DropEmpty(Operator):
         counts.samples = [(row, None) for row in shown_rows(table, np.flatnonzero(empty), names)]
         counts.notes = [f"{int(e.sum())} rows without {name}" for name, e in empty_of.items() if e.any()]
         return kept, counts
+
+    def _spelled(self, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+        if not self.also or not is_text(column.type):
+            return np.zeros(len(column), dtype=bool)
+        return np.asarray(pc.is_in(column, value_set=pa.array(self.also, column.type)).to_numpy(), dtype=bool)
 
 
 def _empty(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

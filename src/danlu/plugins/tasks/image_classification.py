@@ -9,6 +9,7 @@ import numpy as np
 
 from danlu.blocks import labels as of_labels
 from danlu.blocks import pixels
+from danlu.blocks.pictures import check_paths
 from danlu.contracts import Answer, Arrays, Batch, Columns, Example, Head, Processor, Task
 from danlu.core.errors import RecipeError
 
@@ -27,7 +28,7 @@ class ImageClassification(Task):
     gives: ClassVar[Mapping[str, str]] = {"modality": "image", "head": "input", "answer": "label"}
 
     image: str | None = None
-    """The column of the pictures, `{bytes, path}` or paths; found by its content when left open."""
+    """The column of the pictures, `{bytes, path}` or absolute paths; found by its content when left open."""
     label: str | None = None
     """The column of the labels; found by its content when left open."""
     labels: tuple[str, ...] = ()
@@ -40,8 +41,9 @@ class ImageClassification(Task):
         return Columns((self.image,), (self.label,))
 
     def settle(self, rows: pa.Table) -> Self:
-        """Columns sniffed where left open. Raises DataError when the table lacks one."""
+        """Columns sniffed where left open. Raises DataError when the table lacks one, or holds relative paths."""
         image, label = of_labels.find_columns(rows, self.name, image=self.image, label=self.label)
+        check_paths(rows.column(image), image)
         return self.model_copy(update={"image": image, "label": label})
 
     def resolve(self, rows: pa.Table) -> Self:
