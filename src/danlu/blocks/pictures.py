@@ -6,31 +6,22 @@ Danlu writes itself is PNG. A column of strings is taken as paths. `pixels.open_
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
-from danlu.blocks.pixels import open_picture
+from danlu.blocks.pixels import encode_picture
 from danlu.core.errors import DataError
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    """PNG of grey values [height, width] or colours [height, width, 3], as uint8."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def picture_column(pictures: Iterable[np.ndarray[Any, Any]]) -> pa.Array:
-    """A column of PNGs from arrays as `png` takes them."""
-    return pa.array(({"bytes": png(pixels), "path": None} for pixels in pictures), type=PICTURE)
+    """A column of PNGs from arrays of uint8, [height, width] or [height, width, 3]."""
+    return pa.array(({"bytes": encode_picture(pixels), "path": None} for pixels in pictures), type=PICTURE)
 
 
 def read_pictures(batch: pa.RecordBatch, columns: Sequence[str], folder: Path) -> pa.RecordBatch:
@@ -60,13 +51,3 @@ def _content(folder: Path, path: str | None) -> dict[str, Any] | None:
     except OSError as fault:
         what = f"the picture can't be read: {fault.strerror}"
         raise DataError(what, where=str(folder / path), do="correct its path, or remove the row") from fault
-
-
-def check_pictures(table: pa.Table, column: str) -> None:
-    """Open every picture of a column; raises DataError naming the first row (counted from 1) that has none."""
-    for row, cell in enumerate(table.column(column), 1):
-        try:
-            open_picture(cell.as_py())
-        except DataError as fault:
-            where = ", ".join(filter(None, (f"row {row}", f"column {column}", fault.where)))
-            raise DataError(fault.what, where=where, do=fault.do or "replace it, or remove the row") from fault
