@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu import recipe as recipes
-from danlu.core import machine
+from danlu.core import machine, plugin
 from danlu.core.artifact import Artifact, Store
 from danlu.core.document import nearest
 from danlu.core.errors import Fault, RecipeError, RecipeFaults
@@ -175,15 +175,25 @@ def locate(store: Path | str | None, recipe: Path | None = None) -> Store:
     return found
 
 
-def load(model: Path | str, *, form: str = "", store: Path | str | None = None, batch_size: int = 32) -> Model:
+def load(
+    model: Path | str,
+    *,
+    form: str = "",
+    store: Path | str | None = None,
+    imports: Sequence[Path | str] = (),
+    batch_size: int = 32,
+) -> Model:
     """A model that answers: `name` (its production version), `name@3`, `name@alias`, or the folder of a model.
 
     `form` is one of its forms, such as `trained`; by default the one that is served. Every byte is checked by SHA-256.
+    `imports` are Python files with plug-ins of your own that the model was made with.
     Raises RecipeError when there is no such version, DataError when there is no such form or a file is damaged.
     """
     machine.tune_threads_env()
     if not isinstance(model, str | Path):
         raise _wrong("model", "the name of a model or its folder", model, "danlu.load('my-model')")
+    for path in imports:
+        plugin.add_file(Path(path))
     folder = Path(model)
     if isinstance(model, Path) or os.sep in model or (folder / "forms.json").is_file():
         if not folder.is_dir():

@@ -86,3 +86,15 @@ def test_unlabelled_rows_are_not_judged(tmp_path):
 def test_labels_are_counted(data):
     mixed = pa.concat_tables([table("a", "b"), table("c", label="no")])
     assert label_counts(mixed, TASK) == {"no": 1, "yes": 2}
+
+
+def test_answers_that_are_no_labels_are_not_counted(data):
+    class Number(TextClassification):
+        """Gives a number."""
+
+        gives = {"answer": "number"}
+
+        def gold(self, row):
+            return 1.5
+
+    assert label_counts(table("a"), Number(text="text", label="label")) == {}

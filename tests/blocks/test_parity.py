@@ -34,13 +34,15 @@ def test_a_tie_may_be_broken_either_way(gap, changed):
     assert bool(found.changed[0]) is changed
 
 
-def test_answers_that_are_no_labels_change_when_they_differ():
+def test_answers_that_are_no_labels_change_when_another_one_is_nearer():
     class Plain:
         def distance(self, a, b):
-            return float(a != b)
+            return float(a != b) if isinstance(a, str) else min(1.0, abs(a - b))
 
-    found = agreement(Plain(), ["a", "b"], ["a", "c"])
-    assert found.changed.tolist() == [False, True]
+    assert agreement(Plain(), ["a", "b"], ["a", "c"]).changed.tolist() == [False, True]
+    found = agreement(Plain(), [1.0, 1.0, 1.0], [1.0, 1.0000001, 1.9])
+    assert found.changed.tolist() == [False, False, True]
+    assert found.greatest == pytest.approx(0.9)
 
 
 def test_an_answer_that_is_no_number_is_no_agreement():

@@ -147,6 +147,17 @@ def test_a_lazy_module_is_imported_at_first_use_and_a_missing_one_names_its_extr
 # ---- the index ---------------------------------------------------------------------------------------------------------------
 
 
+def test_every_file_that_a_plugin_derives_from_is_part_of_the_index():
+    derived = {
+        Path(sys.modules[base.__module__].__file__).relative_to(plugin.PACKAGE).as_posix()
+        for entry in plugin.entries()
+        for base in plugin.load(entry.family, entry.name).__mro__[1:]
+        if base.__module__.startswith("danlu.")
+    }
+    assert "contracts.py" in derived
+    assert derived <= set(plugin._BASES)
+
+
 def test_every_plugin_of_ours_can_be_described():
     broken = {f"{e.family}/{e.name}": e.error for e in plugin.entries() if e.error and e.origin == "danlu"}
     assert broken == {}

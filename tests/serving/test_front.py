@@ -180,3 +180,16 @@ def test_a_server_that_is_gone_is_told(predictor):
 def test_serving_needs_no_torch():
     code = "import danlu.serving.front, danlu.serving.wire, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_answer_may_be_a_number():
+    class Loudness(TextClassification):
+        """A number for a text."""
+
+        def decode(self, x, examples, outputs, processor):
+            return 1.5
+
+    task = Loudness(text="t", label="l", labels=("short", "long"))
+    with front.served(Predictor(Length(), task, Letters())) as url, closing(Client(url, task)) as client:
+        assert client(["a", "bb"]) == [1.5, 1.5]
+        assert client.post({"input": "a"}) == {"answer": 1.5}

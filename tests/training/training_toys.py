@@ -13,6 +13,7 @@ from torch import nn
 from danlu.blocks.taught import SelfTaught
 from danlu.contracts import Columns, Example, Head, Method, Task, Technique, Turn
 from danlu.training.job import Job
+from danlu.training.loop import fit
 from danlu.training.settings import TrainSettings
 
 
@@ -329,3 +330,18 @@ def listen(events_class: Any) -> tuple[Any, list[Any]]:
     """Events and the list of what was heard."""
     heard: list[Any] = []
     return events_class([heard.append]), heard
+
+
+def loss_of(module, task, held) -> float:
+    """Σ loss / Σ count, one example at a time."""
+    module.eval()
+    batches = [task.collate([example], Words()).map(torch.from_numpy) for example in held]
+    with torch.no_grad():
+        total = sum(float(task.loss(module(**batch.inputs), batch).sum()) for batch in batches)
+    return total / sum(example.count for example in held)
+
+
+def weights_after(*args, **options) -> str:
+    one = job(*args, **options)
+    fit(one)
+    return weights_sha256(one.module)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from danlu.contracts import Answer, Metric
 from danlu.core.errors import DataError
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -71,3 +73,28 @@ def averaged(top: Numbers, bottom: Numbers, read: LabelPairs, table: Numbers, av
     }
     shown = np.where(here, each, np.nan).tolist()
     return {"value": averages[average], **averages, "labels": dict(zip(read.labels, shown, strict=True))}
+
+
+class LabelRatio(Metric):
+    """A metric that is one ratio for each label; a plug-in derives from it and says which."""
+
+    main: ClassVar[str] = "average"
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
+
+    average: Average = "macro"
+    """How the labels become one number: `macro` counts every label alike, `micro` every row, `weighted` every label by
+    its rows. All three, and each label's own number, are reported; this one is the headline."""
+
+    @abstractmethod
+    def ratio(self, hits: Numbers, true: Numbers, given: Numbers) -> tuple[Numbers, Numbers]:
+        """What is divided by what, from weighted counts of rows, each of shape [labels]."""
+
+    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> LabelPairs:
+        """True and given label of each row."""
+        return LabelPairs.read(answers, gold)
+
+    def value(self, read: LabelPairs, weights: np.ndarray[Any, Any]) -> dict[str, Any]:
+        """`{value, macro, micro, weighted, labels: {label: number}}`, each between 0 and 1."""
+        table = read.table(weights)
+        top, bottom = self.ratio(np.diag(table), table.sum(axis=1), table.sum(axis=0))
+        return averaged(top, bottom, read, table, self.average)

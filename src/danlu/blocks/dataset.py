@@ -109,7 +109,9 @@ def split_digest(table: pa.Table, task: Task) -> str:
 
 
 def label_counts(table: pa.Table, task: Task) -> dict[str, int]:
-    """True label → rows, for a task whose answers are labels; a row without one counts under the empty name."""
+    """True label → rows, one without under the empty name; empty where the task's answers are no labels."""
+    if task.gives.get("answer") != "label":
+        return {}
     counts: Counter[str] = Counter()
     for row in iterate_rows(table.select(list(dict.fromkeys(task.columns().gold)))):
         counts[str((task.gold(row) or {}).get("label") or "")] += 1

@@ -13,6 +13,7 @@ from danlu.contracts import Answer, Task
 
 TIE = 1e-6
 """Two labels whose scores are this close are a tie: arithmetic in another order may pick either."""
+_ANOTHER = 0.5
 _WORST = 10
 
 
@@ -69,8 +70,18 @@ def agreement(task: Task, before: Sequence[Answer], after: Sequence[Answer]) -> 
     """Compare the answers of two forms to the same inputs, in the same order."""
     pairs = list(zip(before, after, strict=True))
     distances = np.array([task.distance(a, b) for a, b in pairs], dtype=np.float64)
-    changed = np.array([_decision(a) != _decision(b) and not _tie(a, b) for a, b in pairs], dtype=bool)
+    changed = np.array([_changed(a, b, d) for (a, b), d in zip(pairs, distances, strict=True)], dtype=bool)
     return Agreement(distances, changed, [_decision(a) for a in before], [_decision(b) for b in after])
+
+
+def _changed(a: Answer, b: Answer, distance: float) -> bool:
+    """Whether a caller would act otherwise: on another label, or on an answer that is nearer to any other than to a.
+
+    An answer that is no label may be a number, which rounding moves a little in every form.
+    """
+    if isinstance(a, Mapping) and "label" in a:
+        return bool(_decision(a) != _decision(b) and not _tie(a, b))
+    return distance > _ANOTHER
 
 
 def _decision(answer: Answer) -> Any:

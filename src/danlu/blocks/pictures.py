@@ -7,7 +7,6 @@ is absolute; a source that reads relative ones puts the pictures themselves into
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
-from danlu.blocks.pixels import open_picture
+from danlu.blocks.pixels import encode_picture
 from danlu.blocks.tables import is_text
 from danlu.core.errors import DataError
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    """PNG of grey values [height, width] or colours [height, width, 3], as uint8."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def picture_column(pictures: Iterable[np.ndarray[Any, Any]]) -> pa.Array:
-    """A column of PNGs from arrays as `png` takes them."""
-    return pa.array(({"bytes": png(pixels), "path": None} for pixels in pictures), type=PICTURE)
+    """A column of PNGs from arrays of uint8, [height, width] or [height, width, 3]."""
+    return pa.array(({"bytes": encode_picture(pixels), "path": None} for pixels in pictures), type=PICTURE)
 
 
 def read_pictures(batch: pa.RecordBatch, columns: Sequence[str], folder: Path) -> pa.RecordBatch:
@@ -75,13 +66,3 @@ def check_paths(column: pa.ChunkedArray, name: str) -> None:
         what = f"the column {name!r} holds relative paths, such as {relative!r}, and no folder that they start at"
         do = f"of a csv file: data.source.csv.pictures=[{name}]; another source gives absolute paths, or the pictures"
         raise DataError(what, do=do)
-
-
-def check_pictures(table: pa.Table, column: str) -> None:
-    """Open every picture of a column; raises DataError naming the first row (counted from 1) that has none."""
-    for row, cell in enumerate(table.column(column), 1):
-        try:
-            open_picture(cell.as_py())
-        except DataError as fault:
-            where = ", ".join(filter(None, (f"row {row}", f"column {column}", fault.where)))
-            raise DataError(fault.what, where=where, do=fault.do or "replace it, or remove the row") from fault

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import JsonOption, StoreOption, print_json, say, table
+from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
 from danlu.core.digests import no_such_file
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.plugin import lazy
@@ -34,6 +34,7 @@ def predict(
         str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")
     ] = "",
     store: StoreOption = None,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a published model, and print its answers with their confidence.
@@ -47,7 +48,7 @@ def predict(
         raise RecipeError("the first word names the model, and this is a file", where=model, do=do)
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
-    loaded = api.load(model, form=form, store=store)
+    loaded = api.load(model, form=form, store=store, imports=imports or [])
     answers = loaded.predict(asked)
     if as_json:
         print_json({"model": loaded.name, "form": loaded.form, "answers": answers})

@@ -35,7 +35,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # missing, the index is made on demand, in the cache.
 SHIPPED_INDEX = PACKAGE / "core" / "index.json"
 _ABOVE_PLUGINS = ("stages", "apps")  # families that may import engines live beside plugins/, not in it
-_BASES = ("contracts.py", "values.py", "core/settings.py", "core/plugin.py")
+_BASES = (
+    "contracts.py", "values.py", "core/settings.py", "core/plugin.py", "blocks/confusion.py", "training/settings.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fastapi.responses import Response
 
 from danlu.core.errors import MachineError
 from danlu.predictor import Predictor
-from danlu.serving.wire import PREDICT, RefusedError, error, read_request, request_schema, response_schema
+from danlu.serving.wire import PREDICT, RefusedError, error, is_error, read_request, request_schema, response_schema
 
 MOST_INPUTS = 256
 MOST_BYTES = 32 * 2**20
@@ -49,7 +49,7 @@ def app(predictor: Predictor, *, most_inputs: int = MOST_INPUTS, most_bytes: int
         async with alone:
             answers = await run_in_threadpool(_answers, predictor, values)
         if single:
-            failed = "error" in answers[0]
+            failed = is_error(answers[0])
             return _json(answers[0] if failed else {"answer": answers[0]}, 422 if failed else 200)
         return _json({"answers": answers})
 

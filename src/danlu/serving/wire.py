@@ -62,6 +62,11 @@ def error(fault: Exception, where: str = "") -> dict[str, Any]:
     return {"error": {"what": fault.what, "where": place, "do": fault.do}}
 
 
+def is_error(told: Any) -> bool:
+    """Whether a JSON value is what `error` makes; an answer may be any other, also a number."""
+    return isinstance(told, dict) and told.keys() == {"error"}
+
+
 def request_schema(task: Task, most_inputs: int) -> dict[str, Any]:
     """JSON Schema of a request."""
     one = task.request_schema()
@@ -91,7 +96,7 @@ class Client:
     def __call__(self, inputs: Sequence[Any]) -> list[Answer]:
         """The answers to some inputs, in one request. Raises DataError for what the server refuses."""
         told = self.post({"inputs": [self._task.to_json(x) for x in inputs]})
-        failed = told if "error" in told else next((a for a in told["answers"] if "error" in a), None)
+        failed = told if is_error(told) else next((a for a in told["answers"] if is_error(a)), None)
         if failed:
             raise DataError(failed["error"]["what"], where=failed["error"]["where"], do=failed["error"]["do"])
         answers: list[Answer] = told["answers"]
