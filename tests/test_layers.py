@@ -43,8 +43,8 @@ NAMED_FOR_THEM = {
     "transformers": {"blocks/hf.py"},
     "peft": {"blocks/peft.py"},
     "sklearn": {"blocks/sklearn.py", "plugins/sources/digits.py"},
-    "onnx": {"blocks/ort.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
-    "onnxruntime": {"blocks/ort.py", "blocks/onnx_int8.py", "blocks/onnx_export.py"},
+    "onnx": {"blocks/ort.py", "blocks/onnx_calibration.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
+    "onnxruntime": {"blocks/ort.py", "blocks/onnx_calibration.py"},
     "onnxscript": {"blocks/onnx_export.py"},
     "tokenizers": {"blocks/tokens.py", "blocks/hf.py"},
 }

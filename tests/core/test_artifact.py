@@ -2,47 +2,14 @@ import errno
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
+from artifacts import KEY, change, drafts, fill, kill_at_every_call, store, told  # noqa: F401 - a fixture
 from danlu.core import artifact as module
 from danlu.core.artifact import Artifact, Store
 from danlu.core.errors import DataError, MachineError, RecipeError
-
-KEY = "ab" * 32
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
-def fill(store, key=KEY, files=None, *, inputs=None, kind="model"):
-    """Commit an artifact with these files."""
-    with store.lock(key):
-        draft = store.draft(key, kind=kind, step="tuned", stage="finetune", settings={"lr": 0.1}, inputs=inputs or {})
-        for name, text in (files or {"weights.txt": "1 2 3", "deep/er/config.json": '{"a": 1}'}).items():
-            path = draft.path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        draft.numbers["loss"] = 0.5
-        draft.notes.append("a note")
-        return draft.commit()
-
-
-def drafts(store):
-    return list((store.path / "drafts").glob("*"))
-
-
-def change(path, text):
-    path.chmod(0o644)
-    path.write_text(text)
-
-
-def told(artifact):
-    return {"key": artifact.key, "digest": artifact.digest, "kind": artifact.kind, "step": "tuned"}
 
 
 def test_what_was_committed_is_found_again(store):
@@ -255,41 +222,6 @@ def test_a_full_disk_leaves_nothing_half_written_and_says_how_much_is_free(store
     assert (store.work(KEY) / "checkpoint").read_text() == "3"
 
 
-CALLS = ("fsync", "rename", "replace", "rmdir", "unlink", "mkdir", "chmod")
-
-
-def child(store, countdown, work):
-    """A child process that does `work` and kills itself just before its call number `countdown` to the disk."""
-    pid = os.fork()
-    if pid:
-        return os.waitpid(pid, 0)[1]
-    left = [countdown]
-
-    def counted(real):
-        def call(*args, **kwargs):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
-    try:
-        work(store)
-    finally:
-        os._exit(0)
-
-
-def kill_at_every_call(store, work):
-    """Run `work` in children, killed before the first, the second, … call, until one is not killed; yields after each kill."""
-    for countdown in range(1, 500):
-        if child(store, countdown, work) == 0:
-            return
-        yield countdown
-
-
 def test_a_kill_at_any_moment_of_a_commit_leaves_all_or_nothing(store):
     killed = 0
     for _ in kill_at_every_call(store, fill):
@@ -328,73 +260,6 @@ def test_a_living_draft_is_not_swept(store):
         assert (draft.path / "half").exists()
     store.sweep()
     assert not draft.path.exists()
-
-
-# ---- clean ---------------------------------------------------------------------------------------------------------------
-
-
-def test_clean_keeps_what_versions_rest_on_and_tells_first(store):
-    data = fill(store, "1" * 64, {"a": "1" * 1000}, kind="dataset")
-    model = fill(store, "2" * 64, {"a": "2" * 100}, inputs={"dataset": told(data)})
-    other = fill(store, "3" * 64, {"a": "3" * 10})
-    (store.work("4" * 64) / "checkpoint").write_text("4" * 7)
-    dry = store.clean(dry_run=True, keep={model.digest})
-    assert [a.key for a in dry.artifacts] == [other.key]
-    assert dry.bytes == 10 + 7 + (other.path / "manifest.json").stat().st_size
-    assert len(store.artifacts()) == 3
-    assert store.clean(keep={model.digest}) == dry
-    assert {a.key for a in store.artifacts()} == {data.key, model.key}
-    assert list((store.path / "work").iterdir()) == []
-    assert store.clean(keep={model.digest}).bytes == 0
-    store.clean()
-    assert store.artifacts() == []
-
-
-def test_clean_leaves_a_broken_artifact_alone_and_frees_the_others(store):
-    broken, other = fill(store, "1" * 64), fill(store, "2" * 64)
-    change(broken.path / "manifest.json", "no manifest")
-    with pytest.raises(DataError, match="can't be read"):
-        store.artifacts()
-    safe = store.clean(keep={"d" * 64})
-    assert (safe.artifacts, len(safe.broken)) == ((), 1), "the broken one may be what a version rests on"
-    cleaned = store.clean()
-    assert [artifact.key for artifact in cleaned.artifacts] == [other.key]
-    assert [fault.where for fault in cleaned.broken] == [str(broken.path)]
-    assert (broken.path.is_dir(), other.path.is_dir()) == (True, False)
-
-
-def test_a_look_at_sizes_finds_less_than_a_check_of_digests(store):
-    made = fill(store)
-    change(made.path / "weights.txt", "1 2 4")
-    made.verify(sizes_only=True)
-    with pytest.raises(DataError, match=r"weights.txt was changed"):
-        made.verify()
-    change(made.path / "weights.txt", "1 2")
-    with pytest.raises(DataError, match=r"weights.txt was changed"):
-        made.verify(sizes_only=True)
-
-
-def test_clean_counts_a_linked_file_once_and_only_when_its_last_name_goes(store, tmp_path):
-    made = fill(store, "1" * 64, {"a": "x" * 1000})
-    (tmp_path / "published").hardlink_to(made.path / "a")
-    assert store.clean(dry_run=True).bytes == (made.path / "manifest.json").stat().st_size
-
-
-def test_a_kill_at_any_moment_of_a_clean_leaves_whole_artifacts_only(store):
-    killed = 0
-    for key in ("1", "2"):
-        fill(store, key * 64)
-    for _ in kill_at_every_call(store, lambda store: store.clean()):
-        killed += 1
-        for found in store.artifacts():
-            found.verify()
-        store.sweep()
-        assert not drafts(store)
-        for key in ("1", "2"):
-            if not store.find(key * 64):
-                fill(store, key * 64)
-    assert store.artifacts() == []
-    assert killed >= 6
 
 
 def test_an_artifact_that_was_moved_is_read_where_it_is(store, tmp_path):

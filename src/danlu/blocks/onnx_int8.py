@@ -17,12 +17,16 @@ movie-snippets, its 2,063 test rows, one thread of a processor with VNNI, millis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
+from danlu.blocks.onnx_calibration import heard, rounded, smoothing
+from danlu.contracts import Arrays
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -32,12 +36,14 @@ _LEAST = {"Gelu": -0.171, "Relu": 0.0, "Sigmoid": 0.0, "Softmax": 0.0}
 """What no output of an activation function falls below; GELU by its tanh approximation goes down to -0.17004."""
 
 
-def quantize(model: onnx.ModelProto, smallest: int) -> list[str]:
+def quantize(model: onnx.ModelProto, smallest: int, calls: Sequence[Arrays] = ()) -> list[str]:
     """Change a graph in place; returns the names of the weights that are now int8, none if there was nothing to do.
 
-    Touched are float32 weights of MatMul, Gemm, Gather and Conv that hold at least `smallest` numbers.
+    Touched are float32 weights of MatMul, Gemm, Gather and Conv that hold at least `smallest` numbers. Where `calls`
+    (the inputs of the graph by name, as a model is asked) are given, weights are rounded to suit them.
     """
     rewriter = _Rewriter(model.graph, smallest)
+    rewriter.calibrate(model, calls)
     rewriter.run()
     if rewriter.done and all(opset.domain != _RUNTIME for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_RUNTIME, 1))
@@ -86,10 +92,12 @@ class _Rewriter:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.least = {n.output[0]: _LEAST[n.op_type] for n in graph.node if n.op_type in _LEAST}
         self.rows: dict[str, _Rows] = {}
+        self.factors: dict[str, Array] = {}
+        self.rounded: dict[str, Array] = {}
         self.done: list[str] = []
 
     def run(self) -> None:
-        change = {"MatMul": self.matmul, "Gemm": self.gemm, "Gather": self.gather, "Conv": self.conv}
+        change = {"MatMul": self.product, "Gemm": self.product, "Gather": self.gather, "Conv": self.conv}
         for node in self.graph.node:
             if node.op_type not in change or not change[node.op_type](node):
                 self.nodes.append(node)
@@ -99,24 +107,42 @@ class _Rewriter:
         self.graph.node.extend(self.nodes)
         self.graph.initializer.extend([*kept, *self.constants.values()])
 
-    def matmul(self, node: onnx.NodeProto) -> bool:
-        weight = self.weight(node.input[1], 2)
-        if weight is None:
-            return False
-        self.multiply(node.input[0], node.input[1], weight, node.output[0])
-        return True
+    def calibrate(self, model: onnx.ModelProto, calls: Sequence[Arrays]) -> None:
+        """Choose how to even out and round what is multiplied with tensors that the calls reach."""
+        users: dict[str, dict[str, Array]] = {}
+        for node in self.graph.node:
+            if found := self.factor(node):
+                users.setdefault(node.input[0], {})[found[0]] = found[1]
+        uses = Counter(name for weights in users.values() for name in weights)
+        alone = [x for x, weights in users.items() if all(uses[name] == 1 for name in weights)]
+        for x, rows in heard(model, alone, calls):
+            if x not in self.least and len(rows) >= 2 * rows.shape[1]:
+                self.factors[x] = smoothing(rows, list(users[x].values()))
+            rows = rows / self.factors.get(x, 1) - self.least.get(x, 0)
+            for name, weight in users[x].items():
+                weight = self.even(x, weight)
+                self.rounded[name] = rounded(weight, column_steps(weight), rows)
 
-    def gemm(self, node: onnx.NodeProto) -> bool:
+    def even(self, x: str, weight: Array) -> Array:
+        """A weight of the tensor x with the factors by which x is divided."""
+        return weight * self.factors[x][:, None] if x in self.factors else weight
+
+    def factor(self, node: onnx.NodeProto) -> tuple[str, Array] | None:
+        """The constant [inputs, outputs] that a node multiplies its first input with, and a name for it."""
+        if node.op_type not in ("MatMul", "Gemm") or (weight := self.weight(node.input[1], 2)) is None:
+            return None
         given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        weight = self.weight(node.input[1], 2)
-        if weight is None or given.get("transA") or (given.get("alpha", 1), given.get("beta", 1)) != (1, 1):
+        if given.get("transA") or (given.get("alpha", 1), given.get("beta", 1)) != (1, 1):
+            return None
+        return (f"{node.input[1]}.T", weight.T) if given.get("transB") else (node.input[1], weight)
+
+    def product(self, node: onnx.NodeProto) -> bool:
+        found = self.factor(node)
+        if found is None:
             return False
-        name = node.input[1]
-        if given.get("transB"):
-            name, weight = f"{name}.T", weight.T
         biased = len(node.input) > 2
         product = f"{node.output[0]}.product" if biased else node.output[0]
-        self.multiply(node.input[0], name, weight, product)
+        self.multiply(node.input[0], *found, product)
         if biased:
             self.add("Add", [product, node.input[2]], node.output[0])
         return True
@@ -157,9 +183,11 @@ class _Rewriter:
 
     def multiply(self, x: str, name: str, weight: Array, out: str) -> None:
         """out = x · weight, as integers."""
+        weight = self.even(x, weight)
         steps = column_steps(weight)
         rows = self.rows.get(x) or self.quantize_rows(x)
-        stored = self.constant(f"{name}.int8", _integers(weight, steps))
+        integers = self.rounded[name] if name in self.rounded else _integers(weight, steps)
+        stored = self.constant(f"{name}.int8", integers)
         inputs = [rows.integers, stored, rows.step, self.constant(f"{name}.scale", steps), rows.zero]
         product = self.add("MatMulIntegerToFloat", inputs, f"{out}.unscaled", domain=_RUNTIME)
         if rows.least:
@@ -171,16 +199,16 @@ class _Rewriter:
 
     def quantize_rows(self, x: str) -> _Rows:
         """Each row of x in units of the largest magnitude in it: −127…127 around 128, or 0…255 above the least."""
-        least = self.least.get(x)
-        if least is None:
-            magnitude, steps, zero = self.add("Abs", [x], f"{x}.abs"), 127, 128
-        else:
-            magnitude, steps, zero = x, 255, 0
-            if least:
-                magnitude = self.add("Sub", [x, self.constant(f"int8.least{least}", np.float32(least))], f"{x}.above")
+        least, numbers = self.least.get(x), x
+        if x in self.factors:
+            numbers = self.add("Mul", [x, self.constant(f"{x}.factors", 1 / self.factors[x])], f"{x}.even")
+        if least:
+            numbers = self.add("Sub", [x, self.constant(f"int8.least{least}", np.float32(least))], f"{x}.above")
+        steps, zero = (127, 128) if least is None else (255, 0)
+        magnitude = self.add("Abs", [numbers], f"{x}.abs") if least is None else numbers
         top = self.add("ReduceMax", [magnitude, self.constant("int8.last", [-1])], f"{x}.top", keepdims=1)
         largest = self.add("Max", [top, self.constant("int8.tiny", np.float32(1e-30))], f"{x}.largest")
-        unit = self.add("Div", [x if least is None else magnitude, largest], f"{x}.unit")
+        unit = self.add("Div", [numbers, largest], f"{x}.unit")
         step = self.constant(f"int8.step{steps}", np.float32(1 / steps))
         around = self.constant(f"int8.zero{zero}", np.uint8(zero))
         integers = self.add("QuantizeLinear", [unit, step, around], f"{x}.integers")

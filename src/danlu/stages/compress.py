@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from danlu.core.events import Events
 
 BUDGET = "budget.json"
-_HEARD = 64
+_HEARD = 128
 """Validation rows whose passes through the model are recorded, for the export and for calibration."""
 _SAMPLE = 32
 """Rows of the task's own sample that are recorded too: their lengths vary, whatever the data is like."""

@@ -25,8 +25,9 @@ class Int8(Compressor):
     """A quarter of the size; from an ONNX form also about half the time per answer of fp32 on a CPU with VNNI.
 
     On an ONNX form, matrix products run on integers: weights with a scale per output, activations with a scale per row
-    (per token), found as they come, so nothing is calibrated and an answer does not depend on its batch mates. Tables
-    of embeddings have a scale per 64 numbers. Weights of convolutions are only stored in eight bits.
+    (per token), found as they come, so an answer does not depend on its batch mates. Weights are rounded to suit what
+    the model is asked for validation rows (GPTQ), and large activations are evened out (SmoothQuant). Tables of
+    embeddings have a scale per 64 numbers. Weights of convolutions are only stored in eight bits.
 
     On a torch module, weights are stored in eight bits and multiplied in floating point: size is won, not time.
     """
@@ -52,7 +53,7 @@ class Int8(Compressor):
         changed = []
         for path, _ in graph_files(folder):
             model = read_graph(path)
-            changed += onnx_int8.quantize(model, self.smallest)
+            changed += onnx_int8.quantize(model, self.smallest, calls)
             (out / path.name).write_bytes(model.SerializeToString(deterministic=True))
         if not changed:
             raise self._nothing("weight of MatMul, Gemm, Gather or Conv")
