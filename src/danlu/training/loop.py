@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from danlu.blocks.allocator import keep_freed_memory
+from danlu.blocks.table_gradients import kept_gradients
 from danlu.core.errors import MachineError
 from danlu.training import guards
 from danlu.training.checkpoint import Checkpoints
@@ -54,7 +55,8 @@ def fit(job: Job) -> Fitted:
         run.restore(saved)
 
     saves = Saves(run, checkpoints)
-    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size):
+    kept = kept_gradients(run.model, run.optimizers.values())
+    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept:
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
