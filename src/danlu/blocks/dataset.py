@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danlu.blocks.splits import row_keys
-from danlu.contracts import Task, iterate_rows
+from danlu.contracts import Task, iterate_rows, labels_of
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
 
@@ -109,8 +109,8 @@ def split_digest(table: pa.Table, task: Task) -> str:
 
 
 def label_counts(table: pa.Table, task: Task) -> dict[str, int]:
-    """True label → rows, for a task whose answers are labels; a row without one counts under the empty name."""
+    """True label → rows, for a task whose answers are labels; a row without any counts under the empty name."""
     counts: Counter[str] = Counter()
     for row in iterate_rows(table.select(list(dict.fromkeys(task.columns().gold)))):
-        counts[str((task.gold(row) or {}).get("label") or "")] += 1
+        counts.update(labels_of(task.gold(row)) or ("",))
     return dict(sorted(counts.items()))

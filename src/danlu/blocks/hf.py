@@ -79,6 +79,8 @@ def _for_head(config: Any, head: Head, pad_id: int | None, dropout: float | None
         raise RecipeError(f"a pretrained model has no {head.per} head here", do="choose a task that gives head: input")
     config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
     config.label2id = {label: place for place, label in config.id2label.items()}
+    if head.several:
+        config.problem_type = "multi_label_classification"  # the library's own pipelines then take no softmax
     if pad_id is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = pad_id
     if dropout is not None:

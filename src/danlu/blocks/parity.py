@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.contracts import Answer, Task
+from danlu.contracts import Answer, Task, labels_of
 
 TIE = 1e-6
 """Two labels whose scores are this close are a tie: arithmetic in another order may pick either."""
@@ -74,13 +74,22 @@ def agreement(task: Task, before: Sequence[Answer], after: Sequence[Answer]) -> 
 
 
 def _decision(answer: Answer) -> Any:
-    """What a caller acts on: the label of an answer that has one, else the whole answer."""
-    return answer["label"] if isinstance(answer, Mapping) and "label" in answer else answer
+    """What a caller acts on: the label of an answer that has one, all of one that may have several, else the whole."""
+    if not isinstance(answer, Mapping):
+        return answer
+    return answer["label"] if "label" in answer else labels_of(answer) if "labels" in answer else answer
 
 
 def _tie(a: Answer, b: Answer) -> bool:
-    """Whether the first form held the second one's label for as good as its own."""
+    """Whether the first form held the second one's label for as good as its own.
+
+    Of several labels: whether every one that only one of them gave has nearly the same score in both, so that it stands
+    at the threshold between them.
+    """
     if not (isinstance(a, Mapping) and a.get("scores")):
         return False
     scores = a["scores"]
+    if "label" not in a:
+        moved = {*labels_of(a)} ^ {*labels_of(b)}
+        return all(abs(scores.get(label, -1.0) - b["scores"].get(label, 2.0)) <= TIE for label in moved)
     return bool(abs(scores[a["label"]] - scores.get(_decision(b), -1.0)) <= TIE)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from danlu.blocks.confusion import Average, LabelPairs, averaged
+from danlu.blocks.confusion import Average, LabelPairs, LabelSets, averaged, read_labels
 from danlu.contracts import Answer, Metric
 
 
@@ -15,17 +15,17 @@ class F1(Metric):
     """The harmonic mean of precision and recall: 2 · hits / (true + given)."""
 
     main: ClassVar[str] = "average"
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label", "labels")}
 
     average: Average = "macro"
     """How the labels become one number: `macro` counts every label alike, `micro` every row, `weighted` every label by
     its rows. All three, and each label's own number, are reported; this one is the headline."""
 
-    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> LabelPairs:
-        """True and given label of each row."""
-        return LabelPairs.read(answers, gold)
+    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> LabelPairs | LabelSets:
+        """True and given labels of each row."""
+        return read_labels(answers, gold)
 
-    def value(self, read: LabelPairs, weights: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def value(self, read: LabelPairs | LabelSets, weights: np.ndarray[Any, Any]) -> dict[str, Any]:
         """`{value, macro, micro, weighted, labels: {label: number}}`, each between 0 and 1."""
-        table = read.table(weights)
-        return averaged(2 * np.diag(table), table.sum(axis=0) + table.sum(axis=1), read, table, self.average)
+        counted = read.counts(weights)
+        return averaged(2 * counted.hits, counted.given + counted.true, counted, self.average)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from danlu.blocks.confusion import Average, LabelPairs, averaged
+from danlu.blocks.confusion import Average, LabelPairs, LabelSets, averaged, read_labels
 from danlu.contracts import Answer, Metric
 
 
@@ -15,17 +15,17 @@ class Precision(Metric):
     """Of the rows that were given a label, the share that truly has it."""
 
     main: ClassVar[str] = "average"
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label", "labels")}
 
     average: Average = "macro"
     """How the labels become one number: `macro` counts every label alike, `micro` every row, `weighted` every label by
     its rows. All three, and each label's own number, are reported; this one is the headline."""
 
-    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> LabelPairs:
-        """True and given label of each row."""
-        return LabelPairs.read(answers, gold)
+    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> LabelPairs | LabelSets:
+        """True and given labels of each row."""
+        return read_labels(answers, gold)
 
-    def value(self, read: LabelPairs, weights: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def value(self, read: LabelPairs | LabelSets, weights: np.ndarray[Any, Any]) -> dict[str, Any]:
         """`{value, macro, micro, weighted, labels: {label: number}}`, each between 0 and 1."""
-        table = read.table(weights)
-        return averaged(np.diag(table), table.sum(axis=0), read, table, self.average)
+        counted = read.counts(weights)
+        return averaged(counted.hits, counted.given, counted, self.average)
