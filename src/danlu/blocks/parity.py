@@ -41,6 +41,8 @@ class Agreement:
 
     def per_label(self) -> dict[str, dict[str, int]]:
         """Decision before → `{rows, changed}`."""
+        if not all(map(_decides, self.before)):
+            return {}
         rows = Counter(map(str, self.before))
         moved = Counter(str(decision) for decision, changed in zip(self.before, self.changed, strict=True) if changed)
         return {name: {"rows": rows[name], "changed": moved[name]} for name in sorted(rows)}
@@ -69,8 +71,13 @@ def agreement(task: Task, before: Sequence[Answer], after: Sequence[Answer]) -> 
     """Compare the answers of two forms to the same inputs, in the same order."""
     pairs = list(zip(before, after, strict=True))
     distances = np.array([task.distance(a, b) for a, b in pairs], dtype=np.float64)
-    changed = np.array([_decision(a) != _decision(b) and not _tie(a, b) for a, b in pairs], dtype=bool)
+    changed = np.array([_decides(a) and _decision(a) != _decision(b) and not _tie(a, b) for a, b in pairs], dtype=bool)
     return Agreement(distances, changed, [_decision(a) for a in before], [_decision(b) for b in after])
+
+
+def _decides(answer: Answer) -> bool:
+    """Whether an answer is a choice: a text, a label or labels. Of a number its distance tells all there is to tell."""
+    return not isinstance(answer, Mapping) or "label" in answer or "labels" in answer
 
 
 def _decision(answer: Answer) -> Any:

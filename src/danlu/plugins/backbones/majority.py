@@ -19,7 +19,7 @@ class Majority(Backbone):
     """What a model must beat to be worth anything; its confidence is the label's share of the training rows."""
 
     gives: ClassVar[Mapping[str, str]] = {"learning": "counting"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"head": ("input",), "answer": ("label", "labels")}
     processor_class: ClassVar[type[Any]] = Blind
 
     def learn(self, inputs: Iterable[Any]) -> Blind:

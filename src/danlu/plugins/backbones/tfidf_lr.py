@@ -24,7 +24,11 @@ class TfidfLr(Backbone):
     """Trains in seconds, and often is enough: a larger model should say by how much it beats this one."""
 
     gives: ClassVar[Mapping[str, str]] = {"learning": "counting"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input",),
+        "answer": ("label", "labels"),
+    }
     processor_class: ClassVar[type[Any]] = GramProcessor
 
     grams: int = Field(default=50_000, ge=1)
