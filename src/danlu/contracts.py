@@ -1,13 +1,10 @@
 """The promises of every family; the values they share are in `values.py` and can be imported from here too.
 
 Read this file to write a plug-in: derive from one of these classes, in a file named for it. Nothing here imports
-torch, so a model that needs none (an ONNX form) is served without it.
-
-Outside the training loop an array is a numpy array; inside it, in a `Batch`, a torch tensor. A task therefore writes
-`encode`, `decode` and `answer` with numpy, and `loss` with the tensors' own methods.
+torch, so a model that needs none (an ONNX form) is served without it. Outside the training loop an array is a numpy
+array; inside it, in a `Batch`, a torch tensor: a task writes `encode` and `decode` with numpy, `loss` with tensors.
 
 Four ideas carry the rest:
-
 1. An answer is a talk with the model: `Task.answer` is a generator that yields examples and is sent their outputs.
 2. A loss is one summed number per example, with a `count` per example; the loop sums and divides once.
 3. What another model says of a batch is part of the batch: `batch.beside[name]`.
@@ -28,7 +25,7 @@ from danlu.core.settings import Files, Location, Plugin, Settings, slot
 
 from danlu.values import (  # isort: skip
     Answer, Arrays, Batch, Columns, Context, Counts, Delta, Example, Form, Head, Processor, Row, Turn,
-    collate, iterate_rows,
+    collate, iterate_rows, labels_of,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -40,9 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Arrays", "Backbone", "Batch", "Columns", "Compressor", "Context", "Counts", "Delta", "Example",
-    "Files", "Form", "Head", "Location",
-    "Method", "Metric", "Operator", "Plugin", "Processor", "Runtime", "Settings", "Source", "Stage", "Task",
-    "Technique", "Tracker", "Turn", "collate", "iterate_rows", "slot",
+    "Files", "Form", "Head", "Location", "Method", "Metric", "Operator", "Plugin", "Processor", "Runtime", "Settings",
+    "Source", "Stage", "Task", "Technique", "Tracker", "Turn", "collate", "iterate_rows", "labels_of", "slot",
 ]  # fmt: skip
 
 
@@ -149,6 +145,10 @@ class Task(Plugin):
 
     def resolve(self, rows: pa.Table) -> Self:
         """This task with everything settled that was left open: columns, labels. Sees training rows."""
+        return self
+
+    def tune(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> Self:
+        """This task with what it can settle after training, such as a threshold. Sees validation rows, answered."""
         return self
 
     @abstractmethod

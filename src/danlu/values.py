@@ -68,6 +68,8 @@ class Head:
     per: Literal["input", "position", "next", "gap", "features"]
     size: int = 0
     labels: tuple[str, ...] = ()
+    several: bool = False
+    """Whether any number of the labels can hold at once, each by itself, instead of exactly one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,15 @@ class Form(Protocol):
     @property
     def module(self) -> nn.Module:
         """The torch module, for gradients; raises RecipeError where there is none."""
+
+
+def labels_of(answer: Answer | None) -> tuple[str, ...]:
+    """The labels in an answer or a truth: one (`label`), any number (`labels`); none in an answer of another kind."""
+    if not isinstance(answer, Mapping):
+        return ()
+    if "label" in answer:
+        return () if answer["label"] is None else (answer["label"],)
+    return tuple(answer.get("labels", ()))
 
 
 def collate(examples: Sequence[Example], pad: Mapping[str, float]) -> Batch:

@@ -3,6 +3,7 @@ import pytest
 
 from danlu.blocks.parity import agreement
 from danlu.plugins.tasks.text_classification import TextClassification
+from danlu.plugins.tasks.text_multilabel_classification import TextMultilabelClassification
 
 TASK = TextClassification(text="t", label="l", labels=("no", "yes"))
 
@@ -48,3 +49,25 @@ def test_answers_that_are_no_labels_change_when_another_one_is_nearer():
 def test_an_answer_that_is_no_number_is_no_agreement():
     broken = answer(0.9) | {"scores": {"no": float("nan"), "yes": 0.9}}
     assert np.isnan(agreement(TASK, [answer(0.9)], [broken]).greatest)
+
+
+def test_of_several_labels_one_that_moves_is_a_change_unless_it_stands_at_the_threshold():
+    task = TextMultilabelClassification(labels=("x", "y"))
+
+    def told(x, y):
+        return {"labels": [n for n, score in (("x", x), ("y", y)) if score >= 0.5], "scores": {"x": x, "y": y}}
+
+    before = [told(0.9, 0.2), told(0.9, 0.5), told(0.9, 0.5), told(0.9, 0.2)]
+    after = [told(0.8, 0.3), told(0.9, 0.5 - 1e-8), told(0.9, 0.4), told(0.4, 0.2)]
+    found = agreement(task, before, after)
+    assert found.changed.tolist() == [False, False, True, True]
+    assert found.distances.tolist() == pytest.approx([0.1, 1e-8, 0.1, 0.5])
+
+
+def test_a_number_that_moves_a_little_is_no_changed_decision():
+    class Number:
+        def distance(self, a, b):
+            return abs(a["stars"] - b["stars"])
+
+    found = agreement(Number(), [{"stars": 1.0}], [{"stars": 1.25}])
+    assert (found.greatest, found.changed.tolist(), found.per_label()) == (0.25, [False], {})

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.blocks.pictures import PICTURE
-from danlu.blocks.splits import row_keys, split
+from danlu.blocks.splits import rarest, row_keys, split
 from danlu.core.errors import DataError, RecipeError
 
 PINNED_TRAIN = 28
@@ -136,3 +136,7 @@ def test_keys_of_pictures_and_numbers():
     assert first == second
     assert len({first, third, fourth}) == 3
     assert len(set(row_keys(pa.table({"n": [1, 2, 2, None]}), ["n"]))) == 3
+
+
+def test_a_row_of_several_labels_counts_for_its_rarest():
+    assert rarest([["a", "b"], ["a"], [], ["c", "b"], ["a", "c"]]) == ["b", "a", "", "b", "c"]

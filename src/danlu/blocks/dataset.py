@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danlu.blocks.splits import row_keys
-from danlu.contracts import Task, iterate_rows
+from danlu.contracts import Task, iterate_rows, labels_of
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
 
@@ -109,10 +109,10 @@ def split_digest(table: pa.Table, task: Task) -> str:
 
 
 def label_counts(table: pa.Table, task: Task) -> dict[str, int]:
-    """True label → rows, one without under the empty name; empty where the task's answers are no labels."""
-    if task.gives.get("answer") != "label":
+    """True label → rows, one without any under the empty name; empty where the task's answers are no labels."""
+    if task.gives.get("answer") not in ("label", "labels"):
         return {}
     counts: Counter[str] = Counter()
     for row in iterate_rows(table.select(list(dict.fromkeys(task.columns().gold)))):
-        counts[str((task.gold(row) or {}).get("label") or "")] += 1
+        counts.update(labels_of(task.gold(row)) or ("",))
     return dict(sorted(counts.items()))

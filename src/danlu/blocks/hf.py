@@ -27,6 +27,7 @@ from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import write_atomic
 
 _Classifier: Any = transformers.AutoModelForSequenceClassification
+_PictureClassifier: Any = transformers.AutoModelForImageClassification
 _ATTENTION = "danlu"
 transformers.AttentionInterface.register(_ATTENTION, attend)
 transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
@@ -73,12 +74,14 @@ def write_config(folder: Path, module: nn.Module) -> None:
     write_atomic(folder / "config.json", json.dumps(clean(json.loads(config.to_json_string())), indent=2) + "\n")
 
 
-def _for_head(config: Any, head: Head, pad_id: int, dropout: float | None) -> Any:
+def _for_head(config: Any, head: Head, pad_id: int | None, dropout: float | None) -> Any:
     if head.per != "input":
         raise RecipeError(f"a pretrained model has no {head.per} head here", do="choose a task that gives head: input")
     config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
     config.label2id = {label: place for place, label in config.id2label.items()}
-    if getattr(config, "pad_token_id", None) is None:
+    if head.several:
+        config.problem_type = "multi_label_classification"  # the library's own pipelines then take no softmax
+    if pad_id is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = pad_id
     if dropout is not None:
         for name in _RATES & vars(config).keys():
@@ -97,6 +100,21 @@ def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
         raise DataError(what, where=str(folder), do="choose a text encoder, such as asset:minilm")
     with _quiet(), no_init_weights():
         module: nn.Module = _Classifier.from_config(config, dtype=torch.float32)
+    return speed_up(module)
+
+
+def from_scratch(
+    kind: str, head: Head, pad_id: int | None = None, *, dropout: float | None = None, **settings: Any
+) -> nn.Module:
+    """A classifier of texts or pictures of a kind the library knows (`bert`, `vit`), of the size its settings say.
+
+    Its weights are drawn from torch's global generator.
+    """
+    made: Any = transformers.CONFIG_MAPPING[kind]
+    config = _for_head(made(**settings, **_ALWAYS), head, pad_id, dropout)
+    pictures = type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    with _quiet():
+        module: nn.Module = (_PictureClassifier if pictures else _Classifier).from_config(config, dtype=torch.float32)
     return speed_up(module)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from danlu.blocks.dataset import DataSet
 from danlu.blocks.intervals import Score, score
-from danlu.contracts import Answer, Metric, Task
+from danlu.contracts import Answer, Metric, Task, labels_of
 from danlu.core import plugin
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.events import Events
@@ -91,10 +92,18 @@ def in_short(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"size_mb": size["value"] if size else None, "latency_ms": dict(latency["parts"]) if latency else {}}
 
 
+def tuned(ask: Ask, task: Task, data: DataSet) -> Task:
+    """The task with what it settles after training, on the validation rows; as it is where it settles nothing."""
+    if type(task).tune is Task.tune:
+        return task
+    inputs, gold = data.judged("validation")
+    return task.tune(ask(inputs), gold)
+
+
 def check_known(task: Task, gold: Sequence[Answer]) -> None:
     """Raise DataError when a true answer has a label that the model cannot give."""
     known = set(task.head().labels)
-    strange = sorted({answer["label"] for answer in gold if "label" in answer} - known) if known else []
+    strange = sorted({label for answer in gold for label in labels_of(answer)} - known) if known else []
     if strange:
         what = f"{len(strange)} labels of the data are unknown to the model: {', '.join(strange[:5])}"
         raise DataError(what, do="judge it on data of the same task, or train it on this data")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.blocks.confusion import LabelPairs, averaged
+from danlu.blocks.confusion import LabelSets, averaged, read_labels
 from danlu.blocks.roc import Ranking, rankings
 
 _CURVE_POINTS = 200
@@ -15,15 +15,18 @@ _BINS = 10
 
 
 def details(answers: Sequence[Any], gold: Sequence[Any], trained: Mapping[str, int]) -> dict[str, Any]:
-    """`{labels, confusion, roc, calibration}`; `trained` says how many training rows each label has."""
+    """`{labels, roc}`, and `confusion` and `calibration` where a row has one label.
+
+    `trained` says how many training rows each label has.
+    """
     ones = np.ones(len(answers))
-    pairs, ranked = LabelPairs.read(answers, gold), rankings(answers, gold)
-    table = pairs.table(ones)
-    hits, given, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
+    read, ranked = read_labels(answers, gold), rankings(answers, gold)
+    counted = read.counts(ones)
+    hits, given, true = counted.hits, counted.given, counted.true
     parts = {
-        "precision": averaged(hits, given, pairs, table, "macro")["labels"],
-        "recall": averaged(hits, true, pairs, table, "macro")["labels"],
-        "f1": averaged(2 * hits, given + true, pairs, table, "macro")["labels"],
+        "precision": averaged(hits, given, counted, "macro")["labels"],
+        "recall": averaged(hits, true, counted, "macro")["labels"],
+        "f1": averaged(2 * hits, given + true, counted, "macro")["labels"],
         "roc_auc": {label: ranking.area(ones) for label, ranking in ranked.items()},
     }
     rows = [
@@ -33,14 +36,13 @@ def details(answers: Sequence[Any], gold: Sequence[Any], trained: Mapping[str, i
             "trained": trained.get(label, 0),
             **{n: p[label] for n, p in parts.items()},
         }
-        for label, count in zip(pairs.labels, true, strict=True)
+        for label, count in zip(read.labels, true, strict=True)
     ]
-    return {
-        "labels": rows,
-        "confusion": {"names": list(pairs.labels), "matrix": table.astype(int).tolist()},
-        "roc": {label: _curve(ranking, ones) for label, ranking in ranked.items()},
-        "calibration": calibration(answers, gold),
-    }
+    told = {"labels": rows, "roc": {label: _curve(ranking, ones) for label, ranking in ranked.items()}}
+    if isinstance(read, LabelSets):
+        return told
+    confusion = {"names": list(read.labels), "matrix": read.table(ones).astype(int).tolist()}
+    return {**told, "confusion": confusion, "calibration": calibration(answers, gold)}
 
 
 def _curve(ranking: Ranking, weights: np.ndarray[Any, Any]) -> dict[str, list[float]]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 1000
 TARGET = "label"
-"""The name of the target array: the place of the true label among the labels, int64, no axis."""
+"""The name of the target array: the place of the true label among the labels, int64, no axis; where several labels can
+hold, 1 or 0 for each, float32 [labels]."""
 
 
 # ---- columns and labels ----------------------------------------------------------------------------------------------
@@ -124,6 +125,14 @@ def cross_entropy(outputs: Arrays, batch: Batch) -> Tensor:
     """Cross entropy of `logits` [n, labels] against the true labels: one number per example, [n]."""
     scores = outputs["logits"].float().log_softmax(-1)
     loss: Tensor = -scores.gather(-1, batch.targets[TARGET][:, None])[:, 0]
+    return loss
+
+
+def binary_cross_entropy(outputs: Arrays, batch: Batch) -> Tensor:
+    """Cross entropy of each of the `logits` [n, labels] by itself, summed over the labels: one number per example."""
+    scores, truth = outputs["logits"].float(), batch.targets[TARGET]
+    each = scores.clamp(min=0) - scores * truth + (-scores.abs()).exp().log1p()
+    loss: Tensor = each.sum(-1)
     return loss
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.contracts import Answer, Task
+from danlu.contracts import Answer, Task, labels_of
 
 TIE = 1e-6
 """Two labels whose scores are this close are a tie: arithmetic in another order may pick either."""
@@ -42,6 +42,8 @@ class Agreement:
 
     def per_label(self) -> dict[str, dict[str, int]]:
         """Decision before → `{rows, changed}`."""
+        if not all(isinstance(decision, str | tuple) for decision in self.before):
+            return {}
         rows = Counter(map(str, self.before))
         moved = Counter(str(decision) for decision, changed in zip(self.before, self.changed, strict=True) if changed)
         return {name: {"rows": rows[name], "changed": moved[name]} for name in sorted(rows)}
@@ -79,19 +81,28 @@ def _changed(a: Answer, b: Answer, distance: float) -> bool:
 
     An answer that is no label may be a number, which rounding moves a little in every form.
     """
-    if isinstance(a, Mapping) and "label" in a:
+    if isinstance(a, Mapping) and ("label" in a or "labels" in a):
         return bool(_decision(a) != _decision(b) and not _tie(a, b))
     return distance > _ANOTHER
 
 
 def _decision(answer: Answer) -> Any:
-    """What a caller acts on: the label of an answer that has one, else the whole answer."""
-    return answer["label"] if isinstance(answer, Mapping) and "label" in answer else answer
+    """What a caller acts on: the label of an answer that has one, all of one that may have several, else the whole."""
+    if not isinstance(answer, Mapping):
+        return answer
+    return answer["label"] if "label" in answer else labels_of(answer) if "labels" in answer else answer
 
 
 def _tie(a: Answer, b: Answer) -> bool:
-    """Whether the first form held the second one's label for as good as its own."""
+    """Whether the first form held the second one's label for as good as its own.
+
+    Of several labels: whether every one that only one of them gave has nearly the same score in both, so that it stands
+    at the threshold between them.
+    """
     if not (isinstance(a, Mapping) and a.get("scores")):
         return False
     scores = a["scores"]
+    if "label" not in a:
+        moved = {*labels_of(a)} ^ {*labels_of(b)}
+        return all(abs(scores.get(label, -1.0) - b["scores"].get(label, 2.0)) <= TIE for label in moved)
     return bool(abs(scores[a["label"]] - scores.get(_decision(b), -1.0)) <= TIE)

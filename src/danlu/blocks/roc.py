@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from danlu.blocks.confusion import Numbers, label_names
+from danlu.contracts import labels_of
 from danlu.core.errors import DataError
 
 
@@ -60,6 +61,6 @@ def rankings(answers: Sequence[Any], gold: Sequence[Any]) -> dict[str, Ranking]:
 def _ranking(label: str, answers: Sequence[Any], gold: Sequence[Any]) -> Ranking:
     scores = np.array([answer["scores"].get(label, 0.0) for answer in answers], dtype=np.float64)
     order = np.argsort(-scores, kind="stable")
-    positive = np.array([g["label"] == label for g in gold], dtype=bool)[order]
+    positive = np.array([label in labels_of(g) for g in gold], dtype=bool)[order]
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
     return Ranking(order, positive, starts)

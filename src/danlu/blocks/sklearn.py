@@ -21,9 +21,13 @@ def logistic_regression(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Coefficients [features, labels] and intercepts [labels] of a softmax over linear scores.
 
+    Labels that can hold together, `labels` [n, labels] of 0 and 1, are each learnt by themselves.
     `ids` and `weights` [n, k] are sparse rows, `labels` [n] whole numbers, `shape` is (features, labels), `c` the
     inverse of the L2 penalty's strength.
     """
+    if labels.ndim == 2:
+        each = [logistic_regression(ids, weights, one.astype(np.int64), (shape[0], 2), c) for one in labels.T]
+        return np.stack([w[:, 1] - w[:, 0] for w, _ in each], 1), np.array([b[1] - b[0] for _, b in each])
     starts = np.arange(0, ids.size + 1, ids.shape[1])
     table = csr_matrix((weights.ravel(), ids.ravel(), starts), shape=(len(ids), shape[0]))
     coefficients, intercepts = np.zeros(shape), np.full(shape[1], _NEVER)

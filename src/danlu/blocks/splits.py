@@ -7,7 +7,7 @@ splits. Which split a key falls into is a pure function of the key and the seed.
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -63,6 +63,15 @@ def split(
             what = f"{len(places)} different rows are too few: no row would be in {name}"
             raise DataError(what, do="give more rows, or raise its share")
     return Split(rows, keys)
+
+
+def rarest(labels: Sequence[Sequence[str]]) -> list[str]:
+    """The rarest label of each row that may have several, to stratify by; empty for a row without any.
+
+    Rare labels are the ones that a cut by chance leaves out, so each row counts for its rarest one.
+    """
+    rows = Counter(label for one in labels for label in one)
+    return [min(one, key=lambda label: (rows[label], label), default="") for one in labels]
 
 
 def _by_place(place: float, validation: float, test: float) -> str:

@@ -7,13 +7,15 @@ model, cuts a text into the same tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from danlu.blocks import word_pieces
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
 
@@ -21,6 +23,7 @@ _TOKENIZER, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _KEPT = (
     "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _UNLIMITED = 1_000_000
 _MOST_CHARACTERS_A_TOKEN = 1000
 _CONVERT = (
@@ -45,6 +48,28 @@ class TextProcessor:
         config = json.loads(files.get(_CONFIG, b"{}"))
         self.pad = {"input_ids": self._padding(config), "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], size: int, most: int) -> Self:
+        """Word pieces in lower case, as BERT has them, learnt from texts; at most `size` ids. Raises DataError."""
+        normalizer, cutter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+        words = Counter[str]()
+        for text in texts:
+            words.update(w for w, _ in cutter.pre_tokenize_str(normalizer.normalize_str(_storable(text))))
+        if not words:
+            raise DataError("there is no word to learn pieces from", do="give training rows with text")
+        pieces = [*_SPECIAL, *word_pieces.learn(words, size - len(_SPECIAL))]
+        ids = {piece: place for place, piece in enumerate(pieces)}
+        made = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=word_pieces.LONGEST))  # noqa: S106
+        made.normalizer, made.pre_tokenizer = normalizer, cutter
+        ends = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+        made.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+        )
+        made.add_special_tokens(list(_SPECIAL))
+        names = {f"{token[1:-1].lower()}_token": token for token in _SPECIAL}
+        config = {**names, "tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        return cls({_TOKENIZER: made.to_str().encode(), _CONFIG: json.dumps(config).encode()}, most)
 
     def _padding(self, config: Mapping[str, Any]) -> int:
         token = config.get("pad_token")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli import assets, catalogue, machine, models, recipes, registry, runs
+from danlu.cli import assets, catalogue, machine, models, recipes, registry, runs, schema
 from danlu.cli.output import holding_stdout, note, print_json, say
 from danlu.core.errors import DanluError, RecipeFaults
 
@@ -53,6 +53,7 @@ app.command("promote", rich_help_panel=_MODELS)(registry.promote)
 app.command("rollback", rich_help_panel=_MODELS)(registry.rollback)
 app.command("list", rich_help_panel=_CATALOGUE)(catalogue.list_plugins)
 app.command("show", rich_help_panel=_CATALOGUE)(catalogue.show_plugin)
+app.command("schema", rich_help_panel=_CATALOGUE)(schema.schema)
 app.add_typer(assets.app, name="assets", rich_help_panel=_CATALOGUE)
 app.command("clean", rich_help_panel=_MACHINE)(machine.clean)
 app.command("doctor", rich_help_panel=_MACHINE)(machine.doctor)

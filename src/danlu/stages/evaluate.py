@@ -16,9 +16,11 @@ from danlu.blocks.intervals import DRAWS, Score, difference
 from danlu.blocks.report import page
 from danlu.blocks.report.inputs import shown
 from danlu.blocks.report.provenance import rests_on
+from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Answer, Backbone, Metric, Stage, Task
 from danlu.core.artifact import Store
 from danlu.core.canonical import plain
+from danlu.predictor import Predictor
 from danlu.registry.facts import ancestors
 from danlu.training.job import Job
 from danlu.training.loop import fit
@@ -27,7 +29,6 @@ from danlu.training.randomness import Stream, reseed
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
-    from danlu.predictor import Predictor
 
 _BASELINES = ("majority", "tfidf_lr")
 _WORST = 20
@@ -145,6 +146,7 @@ def _train_baseline(backbone: Backbone, data: DataSet, folder: Path, seed: int, 
     module, _ = backbone.start(task.head(), processor)
     examples = [example for row in rows for example in task.examples(row, processor)]
     fit(Job(module, task, processor, examples, backbone=backbone, seed=seed))
+    task = judging.tuned(Predictor(TorchForm(module, backbone), task, processor), task, data)
     bundle.save(folder, backbone=backbone, task=task, processor=processor, module=module)
     return _Trained(folder, round(time.monotonic() - began, 3))
 
@@ -160,10 +162,13 @@ def _verdict(own: Score, other: Score, better: str) -> dict[str, Any]:
 
 def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list[Answer]) -> dict[str, Any]:
     """What the report shows of answers of this kind; nothing for a kind that has no drawing yet."""
-    if data.task.gives.get("answer") != "label":
+    kind = data.task.gives.get("answer")
+    if kind not in ("label", "labels"):
         return {}
-    worst = label_details.worst(answers, gold, _WORST)
     found = label_details.details(answers, gold, label_counts(data.table("train"), data.task))
+    if kind == "labels":
+        return found
+    worst = label_details.worst(answers, gold, _WORST)
     return {**found, "worst": [{**row, "input": shown(data.task, inputs[row["row"]])} for row in worst]}
 
 

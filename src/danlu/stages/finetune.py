@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from danlu import bundle
+from danlu.blocks import judging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Technique, slot
+from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique, slot
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge
@@ -77,7 +78,8 @@ class Finetune(TrainSettings, Stage):
         out.numbers |= fitted.numbers
         if fitted.resumed_at is not None:
             out.notes.append(f"resumed at step {fitted.resumed_at} of {fitted.numbers['steps_planned']}")
-        self.save(out, job)
+        asked = Predictor(TorchForm(job.module.cpu(), self.backbone), job.task, processor)
+        self.save(out, job, judging.tuned(asked, job.task, data))
 
     def processor(self, data: DataSet) -> Processor:
         """The backbone's own, or one that is learnt from the training inputs alone."""
@@ -126,12 +128,12 @@ class Finetune(TrainSettings, Stage):
 
         return Judge(metric.name, metric.better, measure)
 
-    def save(self, out: Draft, job: Job) -> None:
+    def save(self, out: Draft, job: Job, task: Task) -> None:
         """The bundle `trained`, and `merged` where the method added parts of its own."""
         method: Any = job.method
         parts = (method,) if method.changes_structure() else ()
-        common: dict[str, Any] = {"backbone": self.backbone, "task": job.task, "processor": job.processor}
-        module = job.module.cpu()
+        common: dict[str, Any] = {"backbone": self.backbone, "task": task, "processor": job.processor}
+        module = job.module
         bundle.save(out.path / "trained", module=module, parts=parts, **common)
         forms = {"trained": bundle.FormSpec()}
         if parts:

@@ -17,7 +17,7 @@ from danlu.blocks.dataset import SPLITS, DataSet, label_counts
 from danlu.blocks.delimited import NOTES
 from danlu.blocks.sniff import sniff
 from danlu.blocks.tables import is_text, shown_rows
-from danlu.contracts import Context, Counts, Operator, Settings, Source, Stage, Task, iterate_rows, slot
+from danlu.contracts import Context, Counts, Operator, Settings, Source, Stage, Task, iterate_rows, labels_of, slot
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
 from danlu.training.guards import check_labels_seen
@@ -43,8 +43,8 @@ class Split(Settings):
     test: float = Field(default=0.2, gt=0, lt=1)
     """Share that is only measured on."""
     by: Literal["stratified", "random"] = "stratified"
-    """`stratified` gives every label the same share in every split. `random` cuts by what a row holds, so that rows
-    added later move none of those that were there."""
+    """`stratified` gives every label the same share in every split; a row of several labels counts for its rarest.
+    `random` cuts by what a row holds, so that rows added later move none of those that were there."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
@@ -156,11 +156,21 @@ class Prepare(Stage):
             what = f"{table.num_rows} rows are too few to split: {least} give one row to each split"
             raise DataError(what, do="give more rows; a few hundred are the least that a measurement means anything on")
         columns = task.columns()
-        labelled = self.split.by == "stratified" and task.gives.get("answer") == "label"
-        strata = splits.row_keys(table, columns.gold, exact=True) if labelled else None
+        strata = _strata(table, task) if self.split.by == "stratified" else None
         amounts = {"validation": 0.0, "test": 0.0} | dict(shares)
         cut = splits.split(table, columns.ask, seed=self.seed, stratify=strata, **amounts)
         return {name: table.take(pa.array(cut.rows[name])) for name in ("train", *shares)}
+
+
+def _strata(table: pa.Table, task: Task) -> list[Any] | None:
+    """What a row counts for in a stratified cut: its label, or the rarest of several; None where there is no label."""
+    truth = task.columns().gold
+    match task.gives.get("answer"):
+        case "label":
+            return splits.row_keys(table, truth, exact=True)
+        case "labels":
+            return splits.rarest([labels_of(task.gold(row)) for row in iterate_rows(table.select(truth))])
+    return None
 
 
 def _rows_digest(keys: list[bytes]) -> str:

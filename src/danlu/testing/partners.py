@@ -62,8 +62,8 @@ def trial_for(subject: Subject, method: Method | None = None, **options: Any) ->
 
 
 def by_default(family: str) -> Iterator[Any]:
-    """Every plug-in of a family whose options all have defaults."""
-    for entry in plugin.entries(family):
+    """Every plug-in of a family whose options all have defaults; our own first, so that strangers change no check."""
+    for entry in sorted(plugin.entries(family), key=lambda entry: entry.origin != "danlu"):
         if not entry.error and not any(option["required"] for option in entry.fields.values()):
             yield plugin.load(family, entry.name)()
 

@@ -7,12 +7,11 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from danlu.contracts import Answer, Technique
+from danlu.contracts import Answer, Technique, labels_of
 from danlu.core.errors import DataError, MachineError, RecipeError
 
 _OF_GRADIENTS = ("loss", "backward", "after_backward", "before_step")
@@ -104,15 +103,9 @@ def check_labels_seen(seen: Iterable[Answer | None], others: Iterable[Answer | N
 
     Both are what `Task.gold` gives; answers without labels (a text, a number) pass.
     """
-    known = {label for answer in seen for label in _labels(answer)}
-    unseen = Counter(label for answer in others for label in _labels(answer) if label not in known)
+    known = {label for answer in seen for label in labels_of(answer)}
+    unseen = Counter(label for answer in others for label in labels_of(answer) if label not in known)
     if unseen:
         first = ", ".join(f"{label!r} ({rows} rows)" for label, rows in unseen.most_common(5))
         what = f"{len(unseen)} labels of the {split} set are in no training row, so they can't be right: {first}"
         raise DataError(what, where=split, do="add training rows with them, remove their rows, or split stratified")
-
-
-def _labels(answer: Answer | None) -> Sequence[Any]:
-    if not isinstance(answer, Mapping):
-        return ()
-    return [answer["label"]] if "label" in answer else answer.get("labels", ())

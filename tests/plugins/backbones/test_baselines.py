@@ -19,6 +19,11 @@ from danlu.plugins.tasks.image_classification import ImageClassification
 from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.predictor import Predictor
 
+
+def conforming(folder):
+    return {"cnn": {"size": "tiny"}, "tfidf_lr": {"grams": 500}}
+
+
 TASK = TextClassification(text="text", label="label", labels=("a", "b", "c"))
 
 

@@ -10,6 +10,10 @@ from danlu.core.errors import DataError, MachineError, RecipeError
 from danlu.plugins.sources.asset import Asset
 
 
+def conforming(folder):
+    return {"asset": {"asset": "movie-snippets"}}
+
+
 @pytest.fixture
 def fetched(tmp_path, monkeypatch):
     """A made-up `movie-snippets` and `fashion-mnist` in the cache."""

@@ -6,6 +6,11 @@ from danlu.core.settings import Plugin
 from danlu.plugins.sources.csv import CSV
 
 
+def conforming(folder):
+    (folder / "rows.csv").write_text("text,label\nwarm,good\ncold,bad\n")
+    return {"csv": {"path": str(folder / "rows.csv")}}
+
+
 def test_the_rows_of_a_file(tmp_path):
     (tmp_path / "my.csv").write_text("text,label\ngood,1\nbad,0\n")
     table = pa.Table.from_batches(CSV(path=str(tmp_path / "my.csv")).rows())

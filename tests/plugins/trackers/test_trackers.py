@@ -11,6 +11,10 @@ from danlu.plugins.trackers import console
 from danlu.plugins.trackers.console import duration, in_words, number
 
 
+def conforming(folder):
+    return {"jsonl": {"path": str(folder / "e.jsonl")}}
+
+
 @pytest.fixture
 def screen(monkeypatch):
     """What a person would see; `alive` is a terminal, else a log."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.blocks.grams import GramProcessor
-from danlu.blocks.labels import TARGET
+from danlu.blocks.labels import TARGET, binary_cross_entropy, cross_entropy
 from danlu.blocks.sklearn import logistic_regression
 from danlu.blocks.taught import SelfTaught
 from danlu.contracts import Backbone, Batch, Head
@@ -24,7 +24,11 @@ class TfidfLr(Backbone):
     """Trains in seconds, and often is enough: a larger model should say by how much it beats this one."""
 
     gives: ClassVar[Mapping[str, str]] = {"learning": "counting"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input",),
+        "answer": ("label", "labels"),
+    }
     processor_class: ClassVar[type[Any]] = GramProcessor
 
     grams: int = Field(default=50_000, ge=1)
@@ -63,5 +67,5 @@ class _Linear(SelfTaught):
         self.coefficients.copy_(torch.from_numpy(found[0]))
         self.intercepts.copy_(torch.from_numpy(found[1]))
         few = zip(ids.split(_ROWS), weights.split(_ROWS), strict=True)
-        scores = torch.cat([self(*rows)["logits"].log_softmax(-1) for rows in few])
-        return -scores.gather(-1, labels[:, None])[:, 0]
+        outputs = {"logits": torch.cat([self(*rows)["logits"] for rows in few])}
+        return binary_cross_entropy(outputs, batch) if labels.ndim == 2 else cross_entropy(outputs, batch)

@@ -7,20 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from danlu.blocks.confusion import LabelPairs
+from danlu.blocks.confusion import read_labels
 from danlu.contracts import Answer, Metric
 
 
 class Accuracy(Metric):
-    """The share of rows whose label is right. Misleading where one label is much more common than the others."""
+    """The share of rows whose label is right; where there can be several, of those that have all of them and no other.
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
+    Misleading where one label is much more common than the others.
+    """
+
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label", "labels")}
 
     def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> np.ndarray[Any, Any]:
         """1 where the row is right, else 0; shape [rows]."""
-        pairs = LabelPairs.read(answers, gold)
-        right: np.ndarray[Any, Any] = pairs.gold == pairs.given
-        return right.astype(np.float64)
+        read = read_labels(answers, gold)
+        wrong: np.ndarray[Any, Any] = (read.gold != read.given).reshape(len(gold), -1).any(axis=1)
+        return 1.0 - wrong
 
     def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
         """Between 0 and 1."""

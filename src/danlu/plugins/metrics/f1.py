@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from danlu.blocks.confusion import LabelRatio, Numbers
+from danlu.blocks.confusion import LabelCounts, LabelRatio, Numbers
 
 
 class F1(LabelRatio):
     """The harmonic mean of precision and recall: 2 · hits / (true + given)."""
 
-    def ratio(self, hits: Numbers, true: Numbers, given: Numbers) -> tuple[Numbers, Numbers]:
-        return 2 * hits, true + given
+    def ratio(self, counted: LabelCounts) -> tuple[Numbers, Numbers]:
+        return 2 * counted.hits, counted.given + counted.true

@@ -14,10 +14,11 @@ from danlu.contracts import Answer, Metric
 class RocAuc(Metric):
     """The chance that a row with the label is scored above one without it; 0.5 is guessing.
 
-    Each label against the rest, then the plain mean of the labels; for two labels the two are the same number.
+    Each label against the rest, then the plain mean of the labels; where one of two labels holds, both have the same
+    number.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label", "labels")}
 
     def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> dict[str, Ranking]:
         """Label → the rows in the order of its score."""

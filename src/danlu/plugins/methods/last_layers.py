@@ -1,0 +1,64 @@
+"""Train the last layers and the head; what lies below them stays (Howard and Ruder, 2018, freeze in the same way)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+from pydantic import Field
+from torch import nn
+
+from danlu.contracts import Method
+from danlu.core.errors import RecipeError
+
+
+class LastLayers(Method):
+    """Costs less time and memory than `full`: no gradient is computed, and nothing is kept for one, below the layers.
+
+    The layers are those of the model's longest outermost list of modules (a BERT's encoder, a network's stages), or
+    its direct parts where it has no such list. What comes after the last of them (norm, pooler, head) is trained too,
+    and so are weights that are still random when training starts, wherever they lie.
+    """
+
+    main: ClassVar[str] = "layers"
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
+
+    layers: int = Field(default=2, ge=0)
+    """How many layers are trained, from the last one on; 0: the head alone."""
+    also: tuple[str, ...] = ()
+    """Beginnings of the names of further weights that are trained; found when training starts."""
+
+    def resolve(self, fresh: list[str]) -> Self:
+        return self.model_copy(update={"also": tuple(sorted({*self.also, *fresh}))})
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """`requires_grad` of every weight, set. Raises RecipeError when there are fewer layers than to be trained."""
+        layers = _layers(model)
+        if self.layers > len(layers):
+            what = f"{self.layers} layers are to be trained, and the model has {len(layers)}: {', '.join(layers)}"
+            raise RecipeError(what, where="method.last_layers.layers", do=f"layers={max(len(layers) - 1, 0)}")
+        trained = layers[len(layers) - self.layers :]
+        names = [name for name, _ in model.named_parameters()]
+        places = [place for place, name in enumerate(names) if _below(name, trained or layers)]
+        first = min(places) if trained else max(places, default=len(names) - 1) + 1
+        for place, (name, weight) in enumerate(model.named_parameters()):
+            weight.requires_grad = place >= first or any(name.startswith(beginning) for beginning in self.also)
+        return model
+
+
+def _below(name: str, modules: list[str]) -> bool:
+    return any(not module or name.startswith(f"{module}.") for module in modules)
+
+
+def _layers(model: nn.Module) -> list[str]:
+    """The names of the modules that follow one another; each holds weights."""
+    found: dict[str, list[str]] = {}
+    for name, part in model.named_modules():
+        if isinstance(part, nn.ModuleList | nn.Sequential) and not _below(name, list(found)):
+            found[name] = [
+                f"{name}.{k}".lstrip(".") for k, layer in part.named_children() if any(True for _ in layer.parameters())
+            ]
+    longest = max(found.values(), key=len, default=[])
+    if len(longest) > 1:
+        return longest
+    return [name for name, part in model.named_children() if any(True for _ in part.parameters())]
