@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli import assets, catalogue, machine, models, recipes, registry, runs, schema
+from danlu.cli import assets, catalogue, machine, models, recipes, registry, runs, schema, serve
 from danlu.cli.output import holding_stdout, note, print_json, say
 from danlu.core.errors import DanluError, RecipeFaults
 
@@ -48,6 +48,7 @@ app.command("plan", rich_help_panel=_RECIPES)(recipes.plan)
 app.command("run", rich_help_panel=_RECIPES)(recipes.run)
 app.add_typer(runs.app, name="runs", rich_help_panel=_RECIPES)
 app.command("predict", rich_help_panel=_MODELS)(models.predict)
+app.command("serve", rich_help_panel=_MODELS)(serve.serve)
 app.command("versions", rich_help_panel=_MODELS)(registry.versions)
 app.command("promote", rich_help_panel=_MODELS)(registry.promote)
 app.command("rollback", rich_help_panel=_MODELS)(registry.rollback)

@@ -21,8 +21,8 @@ from danlu.bundle import Forms, FormSpec
 from danlu.contracts import Answer, Metric, Stage
 from danlu.core.canonical import plain
 from danlu.core.errors import GateError
-from danlu.serving.front import MOST_INPUTS, served
-from danlu.serving.wire import Client
+from danlu.serving.server import served
+from danlu.serving.wire import Client, Limits
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -149,7 +149,7 @@ def _answers(name: str, ask: judging.Ask, rows: _Rows, events: Events) -> list[A
     answers: list[Answer] = []
     while len(answers) < len(rows.inputs):
         events.progress(what, len(answers), len(rows.inputs), "rows")
-        size = 1 if len(answers) < _ALONE else MOST_INPUTS
+        size = 1 if len(answers) < _ALONE else Limits().inputs
         answers += ask(rows.inputs[len(answers) : len(answers) + size])
     events.progress(what, len(answers), len(answers), "rows")
     return answers
