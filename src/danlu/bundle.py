@@ -120,15 +120,20 @@ def check_files(folder: Path, description: Description) -> None:
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, *, batch_size: int = 32, check: bool = True) -> Predictor:
+def load(folder: Path, *, batch_size: int = 32, check: bool = True, threads: int = 0) -> Predictor:
     """The predictor of a bundle. Every file's SHA-256 is checked first, unless `check` is off.
+
+    `threads` is how many cores one pass may use, where the runtime has such an option; 0: as it was exported.
 
     A form that is not torch imports neither torch nor the backbone. Raises DataError for a bundle that is damaged, or
     needs plug-ins that are not there or older than those it was saved with.
     """
     description = _opened(folder, check)
     task: Task = _chosen(description.task, folder)
-    runtime: Runtime = _chosen(description.form, folder)
+    form = description.form
+    if threads and "threads" in form.settings:
+        form = form.model_copy(update={"settings": {**form.settings, "threads": threads}})
+    runtime: Runtime = _chosen(form, folder)
     processor = _processor(description.backbone, folder)
 
     def module() -> tuple[nn.Module, Backbone]:

@@ -27,6 +27,8 @@ metrics = lazy("danlu.serving.metrics")
 server = lazy("danlu.serving.server")
 wire = lazy("danlu.serving.wire")
 
+_BATCH = 8
+
 
 class Log(StrEnum):
     """What `--log` takes."""
@@ -44,7 +46,7 @@ class Published:
     alias: str
     number: int
     form: str = ""
-    batch_size: int = 8
+    threads: int = 1
 
     def wanted(self) -> int:
         """The version that the alias points to now."""
@@ -58,12 +60,15 @@ class Published:
         forms = bundle.Forms.open(self.registry.open(version))
         form = self.form or forms.default
         tolerance = forms.spec(form).tolerance
-        predictor = bundle.load(forms.folder(form), batch_size=self.batch_size, check=False)
+        folder = forms.folder(form)
+        predictor = bundle.load(folder, batch_size=_BATCH, check=False, threads=self.threads)
+        shared = "threads" in bundle.describe(folder).form.settings
+        workers = max(1, machine.cpu_threads() // self.threads) if shared else 1
         sample = version.metadata.get("sample", ()) if form == forms.default else ()
-        return hosting.Loaded(version.reference, number, form, predictor, sample, tolerance)
+        return hosting.Loaded(version.reference, number, form, predictor, sample, tolerance, workers)
 
 
-def read_served(registry: Any, references: list[str], form: str) -> list[Published]:
+def read_served(registry: Any, references: list[str], form: str = "", threads: int = 1) -> list[Published]:
     """What is to be served, by `name`, `name@3` or `name@alias`. Raises RecipeError for what is not there."""
     found: list[Published] = []
     for reference in references:
@@ -72,7 +77,7 @@ def read_served(registry: Any, references: list[str], form: str) -> list[Publish
         alias = choice if isinstance(choice, str) else ""
         if version.name in {one.name for one in found}:
             raise RecipeError(f"{version.name} is named twice, and it has one path", do="start another server for it")
-        found.append(Published(registry, version.name, alias, version.number, form))
+        found.append(Published(registry, version.name, alias, version.number, form, threads))
     return found
 
 
@@ -90,6 +95,12 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Let anybody who reaches the port ask, also from other machines.")
     ] = False,
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads", min=1, help="Cores of one batch; more answer a single caller of a large model sooner."
+        ),
+    ] = 1,
     max_inputs: Annotated[int, typer.Option("--max-inputs", min=1, help="Inputs in one request.")] = 256,
     max_body: Annotated[int, typer.Option("--max-body", min=1, help="MiB of one request.")] = 8,
     queue: Annotated[int, typer.Option("--queue", min=1, help="Inputs that may wait for one model.")] = 1024,
@@ -110,7 +121,7 @@ def serve(
         if not (keys or no_key or server.is_local(bound)):
             what = f"{host} can be reached from other machines, and there is no key"
             raise RecipeError(what, do="--api-key-file FILE; or --no-key, knowingly")
-        sources = read_served(open_registry(store), references, form)
+        sources = read_served(open_registry(store), references, form, threads)
         numbers = metrics.Metrics()
         _set_up_log(log)
         state = front.State([hosting.Model(source, limits, numbers) for source in sources], limits, numbers)

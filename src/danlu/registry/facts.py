@@ -48,7 +48,9 @@ def gather(
     machine = line[-1].manifest["machine"]
     tasks: Mapping[str, Mapping[str, Any]] = data.get("task", {})
     name = next(iter(tasks), "")
+    sample: Metadata = {"sample": parity["sample"]} if parity and "sample" in parity else {}
     return {
+        **sample,
         "task": name,
         "labels": list(tasks[name].get("labels", ())) if name else [],
         "data": _data(data),

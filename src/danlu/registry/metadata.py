@@ -78,6 +78,13 @@ class Asset(TypedDict, total=False):
     url: str
 
 
+class Sample(TypedDict):
+    """An input of a request and the answer of the served form, as JSON; a server asks it before a version answers."""
+
+    input: Any
+    answer: Any
+
+
 class Metadata(TypedDict, total=False):
     """All parts. `recipe` is its YAML text, `limits` are sentences: what the numbers rest on and what was not tried."""
 
@@ -95,3 +102,4 @@ class Metadata(TypedDict, total=False):
     libraries: dict[str, str]
     licence: str
     assets: list[Asset]
+    sample: list[Sample]

@@ -1,8 +1,11 @@
-"""Many callers, one model: what they ask waits in one bounded queue, and one thread answers it in shared batches.
+"""Many callers, one model: what they ask waits in one bounded queue, and a few threads answer it in shared batches.
 
 Nothing waits for company: while the model runs, what comes meanwhile gathers, and the next batch takes it. A batch is
 the input that waited longest with those most like it in length, so little is padded. Every job ends exactly once, and a
 caller who has left is not computed for.
+
+Each thread owns rounds of its own. Several threads with one core each answer more small inputs than one with them all:
+most operations of a small model are too short to be shared.
 """
 
 from __future__ import annotations
@@ -76,9 +79,10 @@ class _Item:
 
 
 class Batcher:
-    """Answers jobs from any event loop with one predictor, in a thread of its own that nothing can end but `close`.
+    """Answers jobs from any event loop with one predictor, in threads of its own that nothing can end but `close`.
 
-    `room` is how many inputs may wait. `ran(inputs, seconds)` is told of every batch.
+    `room` is how many inputs may wait, `workers` how many batches may run at once. `ran(inputs, seconds)` is told of
+    every batch.
     """
 
     def __init__(
@@ -86,19 +90,18 @@ class Batcher:
         predictor: Predictor,
         *,
         room: int = 1024,
+        workers: int = 1,
         ran: Callable[[int, float], object] | None = None,
     ) -> None:
-        self.predictor, self._room, self._ran = predictor, room, ran or (lambda inputs, seconds: None)
-        self._rounds = predictor.rounds()
-        self._talks: dict[int, _Item] = {}
+        self.predictor, self.room, self.ran = predictor, room, ran or (lambda inputs, seconds: None)
         self._queue: list[_Item] = []
-        self._numbers, self._turn = itertools.count(), 0
+        self._numbers, self._turn, self._idle = itertools.count(), 0, 0
         self._changed = threading.Condition()
         self._closed = False
-        self._began: float | None = None
         self._pace = 0.05  # seconds an input, a running mean
-        self._thread = threading.Thread(target=self._supervised, name="danlu-batcher", daemon=True)
-        self._thread.start()
+        self._workers = [_Worker(self) for _ in range(workers)]
+        for worker in self._workers:
+            worker.start()
 
     # ---- the callers' side
 
@@ -111,12 +114,12 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ClosedError
-            if len(self._queue) + len(values) > self._room:
+            if len(self._queue) + len(values) > self.room:
                 raise FullError(len(self._queue) * self._pace)
             for place, value in enumerate(values):
                 item = _Item(self._turn + place, next(self._numbers), _length(value), value, job, place)
                 bisect.insort(self._queue, item)
-            self._changed.notify()
+            self._changed.notify(len(values))
         return job
 
     def cancel(self, job: Job) -> None:
@@ -134,54 +137,39 @@ class Batcher:
 
     @property
     def running(self) -> float:
-        """For how many seconds the batch that runs now has been running; 0 between batches."""
-        began = self._began
-        return time.monotonic() - began if began is not None else 0.0
+        """For how many seconds the oldest of the batches that run now has been running; 0 when none does."""
+        began = [worker.began for worker in self._workers if worker.began is not None]
+        return time.monotonic() - min(began) if began else 0.0
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more jobs, answer those that were taken, end the thread; waits for that at most `timeout` seconds."""
+        """Take no more jobs, answer those that were taken, end the threads; waits for that `timeout` seconds each."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout)
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join(timeout)
 
-    # ---- the thread's side
+    # ---- the workers' side
 
-    def _supervised(self) -> None:
-        while True:
+    def wait(self) -> None:
+        """Until there is something to do, or never again will be."""
+        with self._changed:
+            self._idle += 1
             try:
-                while self._wait():
-                    self._step()
-                return
-            except BaseException as fault:  # noqa: BLE001 - nobody may wait for ever, whatever went wrong
-                _log.exception("a batch failed as a whole")
-                self._fail_all(fault)
+                self._changed.wait_for(lambda: self._queue or self._closed)
+            finally:
+                self._idle -= 1
 
-    def _wait(self) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self._closed and not self._queue
+
+    def take(self, most: int) -> list[_Item]:
+        """The input that waited longest and those like it, as many as are this worker's share, at most `most`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._talks or self._closed)
-            return bool(self._queue or self._talks)
-
-    def _step(self) -> None:
-        """Let the waiting in, as far as the batch has room, and ask the model once for all."""
-        began = self._began = time.monotonic()
-        for item in self._take(self.predictor.batch_size - len(self._talks)):
-            self._join(item)
-        for ticket in [ticket for ticket, item in self._talks.items() if item.job.gone]:
-            del self._talks[ticket]
-            self._rounds.leave(ticket)
-        asked = len(self._talks)
-        if asked:
-            for ticket, event in self._rounds.round():
-                self._hear(ticket, event)
-            seconds = time.monotonic() - began
-            self._pace += 0.1 * (seconds / asked - self._pace)
-            self._ran(asked, seconds)
-        self._began = None
-
-    def _take(self, most: int) -> list[_Item]:
-        with self._changed:
-            if most < 1 or not self._queue:
+            most = min(most, math.ceil(len(self._queue) / (1 + self._idle)))
+            if most < 1:
                 return []
             first = self._queue[0]
             self._turn = max(self._turn, first.turn)
@@ -191,9 +179,56 @@ class Batcher:
             self._queue = [item for item in self._queue if item.number not in numbers]
             return chosen
 
+    def take_all(self) -> list[_Item]:
+        """Everything that waits."""
+        with self._changed:
+            taken, self._queue = self._queue, []
+            return taken
+
+    def note(self, inputs: int, seconds: float) -> None:
+        """A batch was run."""
+        self._pace += 0.1 * (seconds / inputs / len(self._workers) - self._pace)
+        self.ran(inputs, seconds)
+
+
+class _Worker(threading.Thread):
+    """A thread that owns rounds, and takes what waits into them."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        super().__init__(name="danlu-batcher", daemon=True)
+        self._batcher, self._rounds = batcher, batcher.predictor.rounds()
+        self._talks: dict[int, _Item] = {}
+        self.began: float | None = None
+
+    def run(self) -> None:
+        """Work until the batcher is closed and empty. Whatever is raised fails what it touched, and work goes on."""
+        while self._talks or not self._batcher.over:
+            try:
+                if not self._talks:
+                    self._batcher.wait()
+                self._step()
+            except BaseException as fault:  # noqa: BLE001 - nobody may wait for ever, whatever went wrong
+                _log.exception("a batch failed as a whole")
+                self._fail(fault)
+
+    def _step(self) -> None:
+        """Let the waiting in, as far as the batch has room, and ask the model once for all."""
+        began = self.began = time.monotonic()
+        for item in self._batcher.take(self._batcher.predictor.batch_size - len(self._talks)):
+            self._join(item)
+        for ticket in [ticket for ticket, item in self._talks.items() if item.job.gone]:
+            del self._talks[ticket]
+            self._rounds.leave(ticket)
+        asked = len(self._talks)
+        if asked:
+            for ticket, event in self._rounds.round():
+                self._hear(ticket, event)
+            self._batcher.note(asked, time.monotonic() - began)
+        self.began = None
+
     def _join(self, item: _Item) -> None:
         try:
-            ticket, events = self._rounds.join(self.predictor.task.from_json(item.value))
+            ticket, events = self._rounds.join(self._batcher.predictor.task.from_json(item.value))
         except BaseException as fault:  # noqa: BLE001 - a task may raise anything; it is this input's own affair
             item.job.settle(item.place, _plain(fault))
             return
@@ -205,13 +240,12 @@ class Batcher:
         if not isinstance(event, Delta) and (item := self._talks.pop(ticket, None)):
             item.job.settle(item.place, event[1])
 
-    def _fail_all(self, fault: BaseException) -> None:
-        with self._changed:
-            items, self._queue = [*self._talks.values(), *self._queue], []
-            for ticket in self._talks:
-                self._rounds.leave(ticket)
-            self._talks, self._began = {}, None
-        for item in items:
+    def _fail(self, fault: BaseException) -> None:
+        """Fail the talks of this worker; without any it was not they who did it, and what waits would do it again."""
+        talks, self._talks, self.began = self._talks, {}, None
+        for ticket in talks:
+            self._rounds.leave(ticket)
+        for item in talks.values() or self._batcher.take_all():
             item.job.settle(item.place, _plain(fault))
 
 

@@ -34,7 +34,7 @@ class Loaded:
     """A version that was loaded: what it is called, and how it can show that it is what was published.
 
     `sample` are inputs and the answers they had when it was published, as JSON: `{"input", "answer"}`. `tolerance` is
-    the greatest `Task.distance` between those and its answers now.
+    the greatest `Task.distance` between those and its answers now. `workers` is how many batches it may run at once.
     """
 
     reference: str
@@ -43,6 +43,7 @@ class Loaded:
     predictor: Predictor
     sample: Sequence[Mapping[str, Any]] = ()
     tolerance: float = 0.0
+    workers: int = 1
 
 
 class Source(Protocol):
@@ -94,7 +95,7 @@ class Serving:
 
     def __init__(self, loaded: Loaded, limits: Limits, ran: Callable[[int, float], None]) -> None:
         self.loaded, self.since = loaded, datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.batcher = Batcher(loaded.predictor, room=limits.waiting, ran=ran)
+        self.batcher = Batcher(loaded.predictor, room=limits.waiting, workers=loaded.workers, ran=ran)
 
 
 @dataclass(eq=False)

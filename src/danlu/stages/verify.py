@@ -18,7 +18,7 @@ from danlu.blocks.intervals import Score, difference
 from danlu.blocks.parity import Agreement, agreement
 from danlu.blocks.report.inputs import shown
 from danlu.bundle import Forms, FormSpec
-from danlu.contracts import Answer, Metric, Stage
+from danlu.contracts import Answer, Metric, Stage, Task
 from danlu.core.canonical import plain
 from danlu.core.errors import GateError
 from danlu.serving.server import served
@@ -34,6 +34,9 @@ _EXACT = 1e-4
 _COMPARED = ("distance_max", "distance_p99", "changed", "changed_share", "changed_per_label")
 _ALONE = 32
 """How many rows are asked one by one over HTTP; the other requests hold as many as the server takes."""
+
+_SAMPLE = 4
+"""How many inputs are kept with their answers."""
 
 
 class Verify(Stage):
@@ -67,6 +70,7 @@ class Verify(Stage):
             with _asking(name, folder or forms.folder(forms.default)) as ask:
                 asked[name] = _answers(name, ask, rows, events)
                 measured = judging.measure_all(of_form, ask, rows.inputs, folder)
+                sample = _sample(data.task, ask)  # of the last one, which is the served form
             scored[name] = judging.score_all(metrics, asked[name], rows.gold, seed=self.seed)
             against = agreement(data.task, asked[spec.of], asked[name]) if spec.of else None
             costs = _costs(metrics, scored[spec.of], scored[name]) if spec.of else {}
@@ -81,7 +85,8 @@ class Verify(Stage):
                 "faults": self.faults(spec, against, costs, budget),
             }
             found[name]["passed"] = not found[name]["faults"]
-        parity = plain({"rows": len(rows.gold), "default": forms.default, "seed": self.seed, "forms": found})
+        told = {"rows": len(rows.gold), "default": forms.default, "seed": self.seed}
+        parity = plain({**told, "forms": found, "sample": sample})
         text = json.dumps(parity, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
         (out.path / "parity.json").write_text(text, encoding="utf-8", errors="backslashreplace")
         out.numbers |= _in_short(parity)
@@ -153,6 +158,12 @@ def _answers(name: str, ask: judging.Ask, rows: _Rows, events: Events) -> list[A
         answers += ask(rows.inputs[len(answers) : len(answers) + size])
     events.progress(what, len(answers), len(answers), "rows")
     return answers
+
+
+def _sample(task: Task, ask: judging.Ask) -> list[dict[str, Any]]:
+    """Some inputs that belong to nobody, and their answers: what a server asks a version before it lets it answer."""
+    inputs = [task.ask(row) for row in task.sample(_SAMPLE)]
+    return [{"input": task.to_json(x), "answer": answer} for x, answer in zip(inputs, ask(inputs), strict=True)]
 
 
 def _budget(model: Path) -> dict[str, float]:
