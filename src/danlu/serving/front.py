@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -198,7 +198,7 @@ def _add_about(served: FastAPI, state: State) -> None:
         why = state.unready()
         return _json({"status": why or "ready"}, 503 if why else 200)
 
-    @served.get("/metrics", summary="Numbers for Prometheus", tags=["about"])
+    @served.get("/metrics", summary="Numbers for Prometheus", tags=["about"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
