@@ -47,6 +47,9 @@ proof: setup
 	$(BIN)/python benchmarks/resume_exact.py
 	$(BIN)/python benchmarks/registry_writers.py
 	$(BIN)/python benchmarks/registry_writers.py --kills 200
+	$(BIN)/python benchmarks/serve_swaps.py
+	! $(BIN)/python benchmarks/serve_swaps.py --requests 5000 --fault route
+	! $(BIN)/python benchmarks/serve_swaps.py --requests 5000 --fault drop
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

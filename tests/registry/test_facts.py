@@ -43,6 +43,14 @@ def test_a_parent_that_was_cleaned_away_is_left_out(store, inputs):
     assert gather(store, inputs)["task"] == ""
 
 
+def test_the_sample_of_the_served_form_goes_with_the_version(store, inputs):
+    scores, parity = inputs["scores"].json("scores.json"), inputs["parity"].json("parity.json")
+    assert "sample" not in facts.gather(ancestors(store, inputs), scores, parity, default="int8")
+    sample = [{"input": "amber", "answer": {"label": "good"}}]
+    about = facts.gather(ancestors(store, inputs), scores, {**parity, "sample": sample}, default="int8")
+    assert about["sample"] == sample
+
+
 def test_everything_that_was_measured(store, inputs):
     about = gather(store, inputs, recipe="name: x\n")
     assert about["task"] == "text_classification"

@@ -69,9 +69,11 @@ async def caller(url: str, texts, seen: list[Seen], *, keep: bool, path: str) ->
         connection[1].close()
 
 
-async def drive(url: str, texts, *, kept: int = 8, fresh: int = 8, path: str = "/v1/predict") -> list[Seen]:
+async def drive(
+    url: str, texts, *, kept: int = 8, fresh: int = 8, path: str = "/v1/predict", seen: list[Seen] | None = None
+) -> list[Seen]:
     """Ask for all texts, shared among callers with a connection that is kept and callers with a fresh one each time."""
-    seen: list[Seen] = []
+    seen = [] if seen is None else seen
     shared = iter(texts)
     async with asyncio.TaskGroup() as group:
         for number in range(kept + fresh):

@@ -55,6 +55,17 @@ def test_each_form_has_metrics_with_intervals_size_and_latency(parity):
     assert parity["forms"]["trained"]["distance_max"] is None
 
 
+def test_a_few_inputs_of_nobody_are_kept_with_the_answers_of_the_served_form(parity, small):
+    predictor = bundle.load(small.path / "int8")
+    asked = [one["input"] for one in parity["sample"]]
+    assert len(asked) == 4
+    answers = predictor([predictor.task.from_json(x) for x in asked])
+    assert [one["answer"]["label"] for one in parity["sample"]] == [answer["label"] for answer in answers]
+    assert all(
+        predictor.task.distance(one["answer"], answer) < 1e-3 for one, answer in zip(parity["sample"], answers)
+    )
+
+
 def perturbed(scale):
     """A form `merged` that claims to be exact, with one weight moved."""
 
