@@ -12,6 +12,7 @@ the rounds, the ratios medians of the ratios. Prints one JSON document.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -62,6 +63,7 @@ class Server:
         )  # fmt: skip
         while not answers(f"http://127.0.0.1:{port}{ready}"):
             if self.process.poll() is not None or time.monotonic() - began > 120:
+                self.end()
                 raise SystemExit(f"{name} did not start: {' '.join(command)}")
             time.sleep(0.02)
         self.ready_seconds = round(time.monotonic() - began, 2)
@@ -83,8 +85,8 @@ class Server:
             self.signal(signal.SIGSTOP)
 
     def end(self) -> None:
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
         self.process.wait()
 
 
@@ -111,7 +113,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start(arguments: argparse.Namespace, store: Path, folder: Path) -> list[Server]:
+def start(arguments: argparse.Namespace, store: Path, folder: Path, servers: list[Server]) -> None:
     port = free_port()
     ours = [
         sys.executable,
@@ -124,7 +126,7 @@ def start(arguments: argparse.Namespace, store: Path, folder: Path) -> list[Serv
         "--port",
         str(port),
     ]
-    servers = [Server("danlu", ours, "/v1/predict", "/readyz", port)]
+    servers.append(Server("danlu", ours, "/v1/predict", "/readyz", port))
     peers = {"pipeline": ("serve_peer_pipeline.py",)}
     if arguments.litserve:
         peers |= {"litserve": ("serve_peer_litserve.py",), "litserve_batched": ("serve_peer_litserve.py", "batch")}
@@ -137,7 +139,6 @@ def start(arguments: argparse.Namespace, store: Path, folder: Path) -> list[Serv
                     name, command, "/predict", "/health", port, arguments.litserve if more or name == "litserve" else ""
                 )
             )
-    return servers
 
 
 def main() -> None:
@@ -161,7 +162,7 @@ def main() -> None:
         script.write_text(SCRIPT.replace("BODIES", str(bodies)))
         servers: list[Server] = []
         try:
-            servers = start(arguments, store, folder)
+            start(arguments, store, folder, servers)
             rounds = [
                 {
                     f"{server.name}_{n}": server.measure(script, n, arguments.seconds)

@@ -36,7 +36,7 @@ from danlu.registry.store import Registry
 
 FAULTS = {
     "": "",
-    "route": "import danlu.serving.hosting as h; h.self_test = lambda loaded: None;",
+    "route": "import danlu.serving.hosting as h; h.self_test = lambda *loaded: None",
     "drop": (
         "import danlu.serving.hosting as h; take_over = h.Model._swap\n"
         "def swap(model, serving):\n"

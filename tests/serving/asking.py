@@ -96,10 +96,13 @@ def post(url, body, path="/v1/predict", method="POST", headers=None):
         return response.status, json.loads(content) if "json" in kind else content.decode(), response.headers
 
 
-def raw(url, *pieces, pause=0.0, read=True):
-    """Bytes sent over a bare socket, and all that comes back until the other side closes or is silent for long."""
+def raw(url, *pieces, pause=0.0, read=True, patience=15.0):
+    """Bytes sent over a bare socket, and all that comes back until the other side closes, or is silent after it spoke.
+
+    Raises TimeoutError when nothing comes for `patience` seconds.
+    """
     host, _, port = urlsplit(url).netloc.partition(":")
-    with socket.create_connection((host, int(port)), timeout=15) as connection:
+    with socket.create_connection((host, int(port)), timeout=patience) as connection:
         wait = threading.Event()
         try:
             for piece in pieces:
@@ -112,6 +115,9 @@ def raw(url, *pieces, pause=0.0, read=True):
         try:
             while read and (chunk := connection.recv(65536)):
                 received += chunk
+        except TimeoutError:
+            if not received:
+                raise
         except OSError:
             pass
         return received

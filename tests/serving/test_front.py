@@ -189,6 +189,6 @@ def test_an_answer_may_be_a_number():
             return 1.5
 
     task = Loudness(text="t", label="l", labels=("short", "long"))
-    with front.served(Predictor(Length(), task, Letters())) as url, closing(Client(url, task)) as client:
+    with served(Predictor(Length(), task, Letters())) as url, closing(Client(url, task)) as client:
         assert client(["a", "bb"]) == [1.5, 1.5]
-        assert client.post({"input": "a"}) == {"answer": 1.5}
+        assert client.post({"input": "a"}) == {"answer": 1.5, "version": "model"}

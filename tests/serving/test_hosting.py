@@ -44,6 +44,11 @@ def changed():
     return replace(loaded(predictor(), 2), predictor=predictor(shift=30))
 
 
+def sleepy():
+    """It was quick when it was published."""
+    return replace(loaded(predictor(), 2), predictor=predictor(before=lambda inputs: time.sleep(0.11)))
+
+
 def slow():
     threading.Event().wait(1.5)
     return predictor()
@@ -57,7 +62,8 @@ BAD = {
     "NaN, no sample": (lambda: Loaded("toy@2", 2, "onnx", predictor(form=Nan())), "not finite"),
     "wrong shape": (lambda: Loaded("toy@2", 2, "onnx", predictor(form=Wrong())), "can't answer"),
     "other answers": (changed, "from the one that was published"),
-    "slow": (slow, "not ready within 0.2 s"),
+    "slow to answer": (sleepy, "its answer took"),
+    "slow to load": (slow, "not ready within 0.2 s"),
 }
 
 
@@ -67,7 +73,9 @@ def made():
     models = []
 
     def made(versions, limits=None, **more):
-        models.append(Model(Versions(versions, **more), limits or Limits(load_seconds=0.2), Metrics()))
+        models.append(
+            Model(Versions(versions, **more), limits or Limits(load_seconds=0.2, answer_seconds=0.1), Metrics())
+        )
         return models[-1]
 
     yield made
@@ -134,7 +142,7 @@ def test_a_version_that_fails_never_answers_and_is_told(made, kind, caplog):
 
 def test_routing_before_the_self_test_would_be_found(made, monkeypatch):
     """The planted fault: what is loaded takes over without having answered its sample."""
-    monkeypatch.setattr(hosting, "self_test", lambda loaded: None)
+    monkeypatch.setattr(hosting, "self_test", lambda *loaded: None)
     model = made({1: good(), 2: changed})
     model.source.wants = 2
     follow(model, lambda: model.failure is not None or model.current.loaded.number == 2)

@@ -21,7 +21,7 @@ def right(version, text, answer):
 
 def version(shift):
     """A version whose passes take some time, so that requests are under way at any moment."""
-    return predictor(shift, before=lambda inputs: time.sleep(0.004))
+    return predictor(shift, batch_size=2, before=lambda inputs: time.sleep(0.004))
 
 
 def changed():
@@ -68,7 +68,7 @@ def test_a_version_that_fails_its_sample_takes_no_request():
 
 
 def test_routing_before_the_sample_would_be_found(monkeypatch):
-    monkeypatch.setattr(hosting, "self_test", lambda loaded: None)
+    monkeypatch.setattr(hosting, "self_test", lambda *loaded: None)
     found, _ = swapped(800, 4, bad=[9])
     assert found["version not valid"] > 0
 

@@ -61,9 +61,7 @@ def test_a_few_inputs_of_nobody_are_kept_with_the_answers_of_the_served_form(par
     assert len(asked) == 4
     answers = predictor([predictor.task.from_json(x) for x in asked])
     assert [one["answer"]["label"] for one in parity["sample"]] == [answer["label"] for answer in answers]
-    assert all(
-        predictor.task.distance(one["answer"], answer) < 1e-3 for one, answer in zip(parity["sample"], answers)
-    )
+    assert all(predictor.task.distance(one["answer"], answer) < 1e-3 for one, answer in zip(parity["sample"], answers))
 
 
 def perturbed(scale):

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import StoreOption, note, say
+from danlu.cli.output import ImportOption, StoreOption, note, say
 from danlu.cli.registry import open_registry
 from danlu.core import machine
 from danlu.core.errors import RecipeError
-from danlu.core.plugin import lazy
+from danlu.core.plugin import add_file, lazy
 
 bundle = lazy("danlu.bundle")
 registry_versions = lazy("danlu.registry.versions")
@@ -107,12 +107,15 @@ def serve(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for one answer.")] = 30.0,
     log: Annotated[Log, typer.Option("--log", help="`json`: one line a request, on standard error.")] = Log.QUIET,
     store: StoreOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Serve published models over HTTP. A served alias is followed: `promote` and `rollback` need no restart.
 
     Example:  danlu serve review-sentiment --port 8000
     """
     machine.tune_threads_env()
+    for path in imports or ():
+        add_file(path)
     keys = door.read_keys(api_key_file) if api_key_file else None
     limits = wire.Limits(
         inputs=max_inputs, body=max_body * 2**20, waiting=max(queue, max_inputs), answer_seconds=timeout

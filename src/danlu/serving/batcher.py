@@ -198,6 +198,7 @@ class _Worker(threading.Thread):
         super().__init__(name="danlu-batcher", daemon=True)
         self._batcher, self._rounds = batcher, batcher.predictor.rounds()
         self._talks: dict[int, _Item] = {}
+        self._took = False
         self.began: float | None = None
 
     def run(self) -> None:
@@ -213,8 +214,11 @@ class _Worker(threading.Thread):
 
     def _step(self) -> None:
         """Let the waiting in, as far as the batch has room, and ask the model once for all."""
-        began = self.began = time.monotonic()
-        for item in self._batcher.take(self._batcher.predictor.batch_size - len(self._talks)):
+        began, self._took = time.monotonic(), False
+        self.began = began
+        items = self._batcher.take(self._batcher.predictor.batch_size - len(self._talks))
+        self._took = bool(items)
+        for item in items:
             self._join(item)
         for ticket in [ticket for ticket, item in self._talks.items() if item.job.gone]:
             del self._talks[ticket]
@@ -241,11 +245,12 @@ class _Worker(threading.Thread):
             item.job.settle(item.place, event[1])
 
     def _fail(self, fault: BaseException) -> None:
-        """Fail the talks of this worker; without any it was not they who did it, and what waits would do it again."""
+        """Fail the talks of this worker; where it could not even take any, fail all that waits, or it would for ever."""
         talks, self._talks, self.began = self._talks, {}, None
+        waiting = [] if talks or self._took else self._batcher.take_all()
         for ticket in talks:
             self._rounds.leave(ticket)
-        for item in talks.values() or self._batcher.take_all():
+        for item in (*talks.values(), *waiting):
             item.job.settle(item.place, _plain(fault))
 
 

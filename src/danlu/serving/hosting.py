@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,21 +64,24 @@ class Source(Protocol):
         """A version, every byte of it checked."""
 
 
-def self_test(loaded: Loaded) -> None:
-    """Raise GateError unless a version gives the answers that were stored when it was published.
+def self_test(loaded: Loaded, most_seconds: float = math.inf) -> None:
+    """Raise GateError unless a version gives the answers that were stored when it was published, within some seconds.
 
     One without stored answers must answer its task's own sample, in plain JSON.
     """
     task = loaded.predictor.task
     sample = loaded.sample or [{"input": task.to_json(task.ask(row))} for row in task.sample(2)]
+    began = time.monotonic()
     answers = loaded.predictor([task.from_json(one["input"]) for one in sample])
+    if (seconds := time.monotonic() - began) > most_seconds:
+        raise _unlike(loaded, 0, f"its answer took {seconds:.1f} s, {most_seconds:g} are allowed")
     for place, (one, answer) in enumerate(zip(sample, answers, strict=True)):
         try:
-            json.dumps(answer, allow_nan=False)
+            told = json.loads(json.dumps(answer, allow_nan=False))
         except (TypeError, ValueError) as fault:
             raise _unlike(loaded, place, f"its answer is not plain JSON: {fault}") from fault
         if "answer" in one:
-            distance = task.distance(one["answer"], answer)
+            distance = task.distance(one["answer"], told)
             if not distance <= max(loaded.tolerance, _LEAST_TOLERANCE):
                 raise _unlike(loaded, place, f"its answer lies {distance:.3g} from the one that was published")
 
@@ -109,11 +113,11 @@ class _Attempt:
     over: bool = False
     thread: threading.Thread = field(init=False)
 
-    def start(self, source: Source, done: Callable[[], None]) -> None:
+    def start(self, source: Source, most_seconds: float, done: Callable[[], None]) -> None:
         def run() -> None:
             try:
                 loaded = source.load(self.number)
-                self_test(loaded)
+                self_test(loaded, most_seconds)
                 self.loaded = loaded
             except BaseException as fault:  # noqa: BLE001 - a stranger's plug-in may raise anything
                 _log.debug("loading failed", exc_info=True)
@@ -194,7 +198,7 @@ class Model:
         elif attempt is None or attempt.number != wanted:
             if self.failure is None or self.failure.number != wanted or now - self.failure.at > _RETRY_SECONDS:
                 self._attempt = _Attempt(wanted, now)
-                self._attempt.start(self.source, done)
+                self._attempt.start(self.source, self._limits.answer_seconds, done)
         elif attempt.loaded:
             self._swap(self._serve(attempt.loaded))
         elif attempt.over:
