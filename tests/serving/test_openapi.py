@@ -77,7 +77,7 @@ def fuzz_bytes(url, count, seed=0):
     """Send broken bytes; returns the statuses, 0 where the connection was closed without one."""
     draw, statuses = random.Random(seed), []
     for _ in range(count):
-        received = raw(url, *bytes_of(draw), patience=2.0)
+        received = raw(url, *bytes_of(draw), patience=5.0)
         statuses.append(int(received.split()[1]) if received else 0)
     return statuses
 

@@ -245,7 +245,7 @@ class _Worker(threading.Thread):
             item.job.settle(item.place, event[1])
 
     def _fail(self, fault: BaseException) -> None:
-        """Fail the talks of this worker; where it could not even take any, fail all that waits, or it would for ever."""
+        """Fail the talks of this worker; where it could not even take any, fail all that waits."""
         talks, self._talks, self.began = self._talks, {}, None
         waiting = [] if talks or self._took else self._batcher.take_all()
         for ticket in talks:

@@ -7,6 +7,7 @@ is served without it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from danlu.serving.wire import (
 )
 
 _KINDS = {400: "malformed", 408: "slow", 413: "too_large", 415: "encoding", 422: "invalid", 503: "overload"}
-_DISCARDED_SECONDS, _DISCARDED_BYTES = 2.0, 64 * 2**20
+_DISCARDED_SECONDS, _PAUSE_SECONDS, _DISCARDED_BYTES = 2.0, 0.2, 64 * 2**20
 
 
 @dataclass
@@ -159,12 +160,13 @@ async def _too_large(request: Request, limits: Limits) -> NoReturn:
     """Refuse a body, having let some of it pass: a caller who is still sending would else never read the refusal."""
     passed = 0
     if "expect" not in request.headers:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DISCARDED_SECONDS):
-                while passed < _DISCARDED_BYTES and (message := await request.receive()).get("more_body"):
+                while passed < _DISCARDED_BYTES:
+                    message = await asyncio.wait_for(request.receive(), _PAUSE_SECONDS)
+                    if not message.get("more_body"):
+                        break
                     passed += len(message.get("body", b""))
-        except TimeoutError:
-            pass
     what = f"the request is larger than {limits.body / 2**20:g} MiB"
     raise RefusedError(413, what, do="send fewer inputs at a time")
 
