@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 quickstart: setup
 	$(BIN)/danlu assets get movie-snippets minilm
 	$(BIN)/danlu run recipes/review_sentiment.yaml
-	$(BIN)/danlu predict review-sentiment "A warm, funny and moving film." "Two hours of my life that I will never get back."
+	$(BIN)/danlu predict review-sentiment "A warm, funny and moving film." "Dull, predictable and far too long."
 
 check: setup
 	$(BIN)/ruff check .

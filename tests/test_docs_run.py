@@ -11,8 +11,10 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from standins import write_assets, write_table
 RUN = [page for page in PAGES if page.name != "README.zh.md" and blocks(page, "console", "python")]
 """The blocks of README.zh.md are those of README.md; `test_docs` holds them equal."""
 SECOND_VERSION = "danlu run recipes/review_sentiment.yaml seed=1"
+STAGING = "danlu promote review-sentiment@2 --alias staging"
 PLUGIN = re.compile(r"^class (\w+)\(\w+\):", re.MULTILINE)
 Run = Callable[[Command], str]
 
@@ -34,6 +37,7 @@ def furnish(folder: Path) -> None:
     """The files that the pages take for given."""
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     write_table(folder / "my.csv")
+    (folder / "keys.txt").write_text("a key of the pages, thirty-two characters\n", encoding="utf-8")
     (folder / "sentences.txt").write_text("one more day with the amber\nthe basil came too\n", encoding="utf-8")
 
 
@@ -54,7 +58,7 @@ def published(cache: Path, digits_run: Any, tmp_path_factory: pytest.TempPathFac
         patch.setenv("DANLU_CACHE", str(cache))
         patch.delenv("DANLU_STORE", raising=False)
         patch.chdir(folder)
-        for command in [*commands_of_target("quickstart"), Command(SECOND_VERSION)]:
+        for command in [*commands_of_target("quickstart"), Command(SECOND_VERSION), Command(STAGING)]:
             assert main.run(command.words[1:]) == 0, command.line
     return folder / ".danlu"
 
@@ -87,10 +91,26 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+def serve(command: Command) -> None:
+    """Start a server, on a free port in the place of the page's; it answers, and ends when it is told to."""
+    started = [sys.executable, "-m", "danlu.cli.main", *command.words[1:], "--port", "0"]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as server:
+        told = ""
+        while not (url := re.search(r"^(http\S+)  \(/docs", told, re.MULTILINE)) and (line := server.stdout.readline()):
+            told += line
+        assert url, f"{command.line}\n{told}"
+        with urllib.request.urlopen(f"{url[1].replace('0.0.0.0', '127.0.0.1')}/readyz") as answer:
+            assert answer.status == 200
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+
+
 def run_block(block: Block, run: Run) -> None:
     for command in commands(block):
         program, *rest = command.words
-        if program == "danlu":
+        if command.words[:2] == ["danlu", "serve"]:
+            serve(command)
+        elif program == "danlu":
             run(command)
         elif program == "make":  # what it sets up is there; what it runs of Danlu is run
             for inner in commands_of_target(rest[0]):
