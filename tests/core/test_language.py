@@ -30,7 +30,7 @@ def faults(schema, recipe):
 def test_it_is_a_schema_and_json(schema):
     Draft202012Validator.check_schema(schema)
     assert json.loads(json.dumps(schema)) == schema
-    assert "x-slot" not in json.dumps(schema)
+    assert '"x-' not in json.dumps(schema)
 
 
 @pytest.mark.parametrize("path", [p for p in RECIPES if "own_plugin" not in p.parts], ids=lambda p: p.name)

@@ -13,7 +13,6 @@ from danlu.core import plugin
 from danlu.core.plugin import Entry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_OWN = ("x-slot", "x-points")
 _FORMS_OF_NAME = "^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
 _STEP = "^[A-Za-z_][A-Za-z0-9_-]*$"
 _REFERENCE = {"type": "string", "pattern": r"^\$[A-Za-z_][A-Za-z0-9_-]*$"}
@@ -149,4 +148,4 @@ def _plain(schema: Any, own: Mapping[str, Any]) -> Any:
         return _ref(schema["x-slot"])
     if "$ref" in schema:
         return _plain(own[schema["$ref"].rpartition("/")[2]], own)
-    return {word: _plain(rule, own) for word, rule in schema.items() if word not in ("$defs", *_OWN)}
+    return {word: _plain(rule, own) for word, rule in schema.items() if word != "$defs" and word[:2] != "x-"}

@@ -37,7 +37,7 @@ class MLflow(Tracker):
     """Settings are parameters by the path an override gives them, numbers are metrics over their training step.
 
     The tags `danlu.run`, `danlu.store` and, of every step, `danlu.<step>.digest` lead back to what was made; the report
-    and the model card are its artifacts. Models are not copied: `danlu export NAME@V DIR --as mlflow` does that.
+    and the model card are its artifacts. Models are not copied: `danlu.blocks.mlflow_model.save` writes one.
     """
 
     main: ClassVar[str] = "uri"
