@@ -37,7 +37,7 @@ def furnish(folder: Path) -> None:
     """The files that the pages take for given."""
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     write_table(folder / "my.csv")
-    (folder / "keys.txt").write_text("a key of the pages, thirty-two characters\n", encoding="utf-8")
+    (folder / "keys.txt").write_text("a-key-of-the-pages-of-forty-characters--\n", encoding="utf-8")
     (folder / "sentences.txt").write_text("one more day with the amber\nthe basil came too\n", encoding="utf-8")
 
 
