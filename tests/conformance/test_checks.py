@@ -2,7 +2,8 @@ from typing import ClassVar
 
 import pytest
 
-from conformance.broken import Meddling, Silent, Unpointed
+from conformance.broken import Meddling, Silent
+from conformance.broken_data import Unpointed
 from danlu.contracts import Method, Source
 from danlu.core import plugin
 from danlu.core.errors import RecipeError

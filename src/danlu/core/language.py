@@ -27,7 +27,8 @@ _TOP: dict[str, Any] = {
 
 def recipe_schema(standard_steps: Mapping[str, str]) -> dict[str, Any]:
     """The schema, valid under Draft 2020-12; `standard_steps` are step → stage of a recipe that names no steps."""
-    entries = [entry for entry in plugin.entries() if not entry.error]
+    # One that was named as `module:Class` is written in that way, which `_STRANGER` allows already.
+    entries = [entry for entry in plugin.entries() if not entry.error and entry.origin != "class"]
     families = {entry.family for entry in entries}
     definitions: dict[str, Any] = {f"{family}": _slot(family, entries) for family in sorted(families - {"stages"})}
     definitions |= {_key(entry): _options(entry) for entry in entries if entry.family != "stages"}
