@@ -141,9 +141,10 @@ class Compress(Stage):
         bundle.save(out / name, backbone=backbone, task=task, processor=processor, module=module, parts=self.by)
 
     def budgeted(self, data: DataSet) -> list[Metric]:
-        """The metrics of the budget; all that judge answers of this kind where it names none."""
+        """The metrics of the budget; all that judge answers of this kind, if any does, where it names none."""
         chosen = [plugin.load("metrics", name)() for name in self.budget.max_drop]
-        metrics, _ = judging.choose_metrics(chosen, data.task)
+        fit: list[Metric] = judging.fitting("metrics", data.task.gives)
+        metrics = chosen or [metric for metric in fit if metric.of == "answers"]
         if wrong := [metric.name for metric in chosen if metric.of != "answers"]:
             what = f"{wrong[0]} is no metric of answers, so a compression cannot make it worse on some rows"
             raise RecipeError(what, where="budget.max_drop", do="name accuracy, f1 or another metric of answers")
