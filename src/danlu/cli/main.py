@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli import assets, catalogue, comparison, machine, models, recipes, registry, runs, schema, serve
+from danlu.cli import assets, catalogue, comparison, machine, models, provenance, recipes, registry, runs, schema, serve
 from danlu.cli.output import holding_stdout, note, print_json, say
 from danlu.core.errors import DanluError, RecipeFaults
 
@@ -53,6 +53,7 @@ app.command("versions", rich_help_panel=_MODELS)(registry.versions)
 app.command("promote", rich_help_panel=_MODELS)(registry.promote)
 app.command("rollback", rich_help_panel=_MODELS)(registry.rollback)
 app.command("compare", rich_help_panel=_MODELS)(comparison.compare)
+app.command("lineage", rich_help_panel=_MODELS)(provenance.lineage)
 app.command("list", rich_help_panel=_CATALOGUE)(catalogue.list_plugins)
 app.command("show", rich_help_panel=_CATALOGUE)(catalogue.show_plugin)
 app.command("schema", rich_help_panel=_CATALOGUE)(schema.schema)

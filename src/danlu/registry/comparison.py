@@ -29,7 +29,8 @@ from danlu.core.canonical import plain
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.events import Events
 from danlu.predictor import Predictor
-from danlu.registry.ancestry import dataset, dataset_manifest
+from danlu.registry.ancestry import dataset
+from danlu.registry.lineage import dataset_manifest
 from danlu.registry.store import Registry
 from danlu.registry.versions import Version
 
