@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu import bundle
-from danlu.blocks.portable import Piece, Portable, script
+from danlu.blocks.portable import Piece, script
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import disk_faults, make_dirs, publish_dir, temp_beside
 from danlu.predictor import Predictor
@@ -96,11 +96,13 @@ def _graph(folder: Path, form: str, forms: bundle.Forms) -> Path:
 
 
 def _piece(one: object, version: Version) -> Piece:
-    if not isinstance(one, Portable):
+    portable = getattr(one, "portable", None)
+    if not callable(portable):
         what = f"{type(one).__name__} does not say how it works outside Danlu"
         do = "give it a method `portable` (danlu.blocks.portable), or take the version whole: --archive FILE.tar.gz"
         raise RecipeError(f"{what}, so {version.reference} can't be exported", do=do)
-    return one.portable()
+    told: Piece = portable()
+    return told
 
 
 def _write(folder: Path, version: Version, form: str, predictor: Predictor, pieces: Sequence[Piece]) -> list[str]:

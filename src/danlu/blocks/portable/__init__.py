@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 _PIECES = Path(__file__).with_name("pieces")
 _STANDARD = sys.stdlib_module_names
@@ -23,8 +23,8 @@ class Piece:
     """Part of an exported script.
 
     That of a processor defines the class `Inputs(folder, settings)`, whose call `(x, limit)` gives the named arrays of
-    one input, without a batch axis. That of a task defines `answer(outputs, settings)`, the answer from the named outputs
-    for one input, and `read(value)`, an input from the JSON value of a request.
+    one input, without a batch axis. That of a task defines `answer(outputs, settings)`, the answer from the named
+    outputs for one input, and `read(value)`, an input from the JSON value of a request.
     """
 
     sources: tuple[Path, ...]
@@ -35,13 +35,6 @@ class Piece:
     """The distributions they import."""
     files: tuple[str, ...] = ()
     """The files of the model's folder that they read."""
-
-
-@runtime_checkable
-class Portable(Protocol):
-    """A processor or a task that works outside Danlu: one input, one pass of the model, one answer."""
-
-    def portable(self) -> Piece: ...
 
 
 def piece(name: str) -> Path:
