@@ -7,12 +7,14 @@ Looked for before anything is loaded, in the files of a model that comes from el
   place to fetch code from (CVE-2026-4372).
 - Chat templates, which are programs: those that reach for what is private (`__class__`), or compute the name of what
   they reach for, as every escape from a template does (CVE-2024-34359). Where a template is run it is run in a sandbox.
+- Text: pickles of the first protocol, which are text. Nothing here would load one; others might.
 - safetensors: NaN.
 """
 
 from __future__ import annotations
 
 import json
+import pickletools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ _VOCABULARIES = {"vocab", "merges", "added_tokens_decoder"}
 _FETCHING = "attn_implementation"
 _PRIVATE = ("gi_", "cr_", "ag_", "f_", "func_", "tb_", "mro")
 """How the inner attributes of generators, frames and functions begin, by which one gets from them to everything."""
+_BINARY = (".safetensors", ".onnx")
+_BUILDING = {"GLOBAL", "INST", "STACK_GLOBAL", "REDUCE", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "EXT1", "EXT2", "EXT4"}
 _MOST_TEMPLATE = 1_000_000
 _AT_ONCE = 1 << 22
 _NOT_NUMBERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -49,6 +53,8 @@ def check_words(folder: Path, names: Iterable[str]) -> None:
                 _check_json(json.loads(path.read_bytes()))
             elif path.suffix == ".jinja":
                 check_template(path.read_text("utf-8"))
+            elif path.suffix not in _BINARY and _is_program(path.read_bytes()):
+                raise DataError("it is a pickle, which is a program", do="remove it")
         except DataError as fault:
             raise DataError(f"{name}: {fault.what}", where=str(folder), do=fault.do) from fault
         except (OSError, ValueError, RecursionError) as fault:
@@ -62,6 +68,14 @@ def check_weights(folder: Path, names: Iterable[str]) -> None:
             for tensor in _broken_tensors(folder / name):
                 what = f"{name}: the tensor {tensor} has values that are not numbers"
                 raise DataError(what, where=str(folder), do="train it again with a lower lr, or get it elsewhere")
+
+
+def _is_program(text: bytes) -> bool:
+    """Whether text is a pickle that builds more than plain values; it is only read, opcode by opcode."""
+    try:
+        return any(opcode.name in _BUILDING for opcode, _, _ in list(pickletools.genops(text)))
+    except (ValueError, UnicodeDecodeError, IndexError):
+        return False
 
 
 def _check_json(whole: Any) -> None:
