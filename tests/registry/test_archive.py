@@ -263,7 +263,7 @@ def test_bombs(other, tmp_path, monkeypatch):
     record = b" " * (70 << 20)
     refused(other, pack(tmp_path / "bad.tar.gz", {"version.json": record}), "longer than it says")
     header = tarfile.TarInfo("x")
-    header.type, header.size = tarfile.XHDTYPE, 1 << 34
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
     (tmp_path / "raw.tar").write_bytes(header.tobuf() + b"\0" * 10240)
     subprocess.run(["gzip", "-k", "-S", ".gz", str(tmp_path / "raw.tar")], check=True)
     refused(other, tmp_path / "raw.tar.gz", "a header in it says")
@@ -357,6 +357,7 @@ def test_the_watch_sees_what_it_watches_for(tmp_path, watched):
 def test_a_planted_scanner_that_lets_a_clean_scan_in_is_seen(other, tmp_path, monkeypatch):
     """Were formats judged by a look for bad words, the disguised pickles would get in."""
     monkeypatch.setattr("danlu.registry.content.check_format", lambda path, name: b"os\nsystem" in path.read_bytes())
+    monkeypatch.setattr(archive, "check_model", lambda folder, names: None)
     got_in = 0
     for data in pickles().values():
         try:

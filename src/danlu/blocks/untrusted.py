@@ -13,6 +13,7 @@ Looked for before anything is loaded, in the files of a model that comes from el
 
 from __future__ import annotations
 
+import functools
 import json
 import pickletools
 from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +45,22 @@ _NOT_NUMBERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 """Type of safetensors → how its bits are read, and which of them are not numbers."""
 
 
+def check_model(folder: Path) -> None:
+    """Check what is read of a pretrained model's folder: settings, templates and safetensors; raises DataError.
+
+    Once for each state of its files.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
+    stamps = [(folder / name).stat() for name in names]
+    _check_once(folder, tuple(names), tuple((stamp.st_size, stamp.st_mtime_ns, stamp.st_ino) for stamp in stamps))
+
+
+@functools.lru_cache(maxsize=32)
+def _check_once(folder: Path, names: tuple[str, ...], stamps: object) -> None:
+    check_words(folder, names)
+    check_weights(folder, names)
+
+
 def check_words(folder: Path, names: Iterable[str]) -> None:
     """Check the JSON files and templates among these files of a folder; raises DataError naming the first bad one."""
     for name in names:
@@ -65,8 +82,13 @@ def check_weights(folder: Path, names: Iterable[str]) -> None:
     """Check the safetensors files among these; raises DataError naming a tensor that holds what is not a number."""
     for name in names:
         if name.endswith(".safetensors"):
-            for tensor in _broken_tensors(folder / name):
-                what = f"{name}: the tensor {tensor} has values that are not numbers"
+            try:
+                broken = next(_broken_tensors(folder / name), None)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
+                what = f"{name} is not a whole safetensors file ({fault})"
+                raise DataError(what, where=str(folder), do="get the model again") from fault
+            if broken:
+                what = f"{name}: the tensor {broken} has values that are not numbers"
                 raise DataError(what, where=str(folder), do="train it again with a lower lr, or get it elsewhere")
 
 
@@ -148,7 +170,13 @@ def _is_computed_text(node: nodes.Node) -> bool:
 def _broken_tensors(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError("its header is longer than the file")
         header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    ends = [0, *sorted(told["data_offsets"][1] for told in header.values())]
+    if sorted(told["data_offsets"][0] for told in header.values()) != ends[:-1]:
+        raise ValueError("its tensors overlap, or there is a gap between them")
     for name, told in header.items():
         kind, broken = _NOT_NUMBERS.get(told.get("dtype", ""), ("", None))
         if broken is None:
