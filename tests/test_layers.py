@@ -43,13 +43,8 @@ NAMED_FOR_THEM = {
     "transformers": {"blocks/hf.py"},
     "peft": {"blocks/peft.py"},
     "sklearn": {"blocks/sklearn.py", "plugins/sources/digits.py"},
-<<<<<<< HEAD
     "onnx": {"blocks/ort.py", "blocks/onnx_calibration.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
-    "onnxruntime": {"blocks/ort.py", "blocks/onnx_calibration.py"},
-=======
-    "onnx": {"blocks/ort.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
-    "onnxruntime": {"blocks/portable/pieces/frame.py", "blocks/ort.py", "blocks/onnx_int8.py", "blocks/onnx_export.py"},
->>>>>>> f6d7622 (Export a version as a folder that answers alone or as an archive, import one, reproduce one)
+    "onnxruntime": {"blocks/portable/pieces/frame.py", "blocks/ort.py", "blocks/onnx_calibration.py"},
     "onnxscript": {"blocks/onnx_export.py"},
     "tokenizers": {"blocks/portable/pieces/tokens.py", "blocks/tokens.py", "blocks/hf.py"},
 }

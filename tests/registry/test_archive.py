@@ -15,7 +15,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-from danlu.blocks.untrusted import check_template
 from danlu.core.digests import files_digest
 from danlu.core.errors import DanluError, DataError, MachineError, RecipeError
 from danlu.core.files import sha256_bytes
@@ -366,21 +365,6 @@ def test_a_planted_scanner_that_lets_a_clean_scan_in_is_seen(other, tmp_path, mo
         except DataError:
             pass
     assert got_in > 60
-
-
-GOOD_TEMPLATES = [
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] }}{% endfor %}",
-    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% endif %}{{ bos_token }}",
-    "{% for m in messages %}{{ messages[loop.index0 - 1].content.split('</think>')[-1].strip() }}{% endfor %}",
-    "{%- if not loop is defined %}{{ raise_exception('x') }}{% endif %}{{ tools | tojson(indent=4) }}",
-    "{% set ns = namespace(found=false) %}{% generation %}{{ m }}{% endgeneration %}",
-    "{% for k, v in tool.items() %}{{ k ~ ': ' ~ v }}{% endfor %}{{ strftime_now('%d %b %Y') }}",
-]
-
-
-@pytest.mark.parametrize("text", GOOD_TEMPLATES)
-def test_templates_of_real_models_are_let_in(text):
-    check_template(text)
 
 
 def test_a_killed_import_leaves_nothing_that_clean_does_not_remove(good, tmp_path):

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,28 @@ def test_texts_answer_without_danlu(tiny_bert, tmp_path):
     lines = [line for line in (tmp_path / "out/answer.py").read_text().splitlines() if line.strip()]
     assert len(lines) < 80
     assert not any("type: ignore" in line or "noqa" in line for line in lines)
+
+
+def test_several_labels_are_answered_as_by_the_task():
+    import numpy as np
+
+    from danlu.plugins.tasks.text_multilabel_classification import TextMultilabelClassification
+
+    task = TextMultilabelClassification(labels=("a", "b", "c"), threshold=0.4)
+    names = {}
+    exec(task.portable().sources[0].read_text(), names)
+    for logits in ([0.0, -0.5, 900.0], [-900.0, -0.4, 2.0]):
+        outputs = {"logits": np.array(logits, np.float32)}
+        assert names["answer"](outputs, task.portable().settings) == task.decode("x", [], [outputs], None)
+
+
+@pytest.mark.proof
+def test_in_a_fresh_environment(digits, tmp_path):
+    """150 MB of installs, the first answer within a second; needs the package index."""
+    export(*digits, tmp_path / "out")
+    script = Path(__file__).parents[2] / "benchmarks" / "export_start.py"
+    done = subprocess.run([sys.executable, str(script), str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_only_an_onnx_form_can_be_exported(digits, moods_run, tmp_path):

@@ -245,7 +245,8 @@ class Registry:
     # ---- aliases and audit
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Alias → the number of the version it points to."""
+        """Alias → the number of the version it points to. Raises `RecipeError` for what is no name."""
+        check_name(name)
         return audit.places(self.database, name)
 
     def move(

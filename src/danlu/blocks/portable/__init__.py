@@ -38,7 +38,7 @@ class Piece:
 
 
 def piece(name: str) -> Path:
-    """One of the files that come with Danlu: labels, pictures, read_base64, read_plain, tokens."""
+    """One of the files that come with Danlu: label_sets, labels, pictures, read_base64, read_plain, tokens."""
     return _PIECES / f"{name}.py"
 
 
