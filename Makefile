@@ -50,6 +50,7 @@ proof: setup
 	$(BIN)/python benchmarks/serve_swaps.py
 	! $(BIN)/python benchmarks/serve_swaps.py --requests 5000 --fault route
 	! $(BIN)/python benchmarks/serve_swaps.py --requests 5000 --fault drop
+	$(BIN)/python benchmarks/alias_history.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -49,3 +49,31 @@ def digits_run(tmp_path_factory):
 def digits_store(digits_run, tmp_path):
     """A store of one's own in which `digits` was run and published."""
     return shutil.copytree(digits_run.store.path, tmp_path / "digits-store")
+
+
+@pytest.fixture(scope="session")
+def moods_run(tmp_path_factory):
+    """A store with two versions of `moods`: the first gives the commonest label, the second reads the words."""
+    import danlu
+
+    store = tmp_path_factory.mktemp("moods") / "store"
+    steps = {
+        "data": {
+            "do": "prepare",
+            "source": {"synthetic": {"kind": "text", "size": 400}},
+            "task": "text_classification",
+        },
+        "tuned": {"do": "finetune", "backbone": "majority"},
+        "score": {"do": "evaluate", "metrics": ["accuracy"], "baselines": []},
+        "ship": {"do": "publish", "alias": "production", "require": {"accuracy": ">= 0"}},
+    }
+    for backbone in ("majority", "tfidf_lr"):
+        steps["tuned"]["backbone"] = backbone
+        danlu.run({"name": "moods", "steps": steps}, store=store, trackers=[])
+    return store
+
+
+@pytest.fixture
+def moods(moods_run, tmp_path):
+    """A copy of that store of one's own."""
+    return shutil.copytree(moods_run, tmp_path / "moods-store")

@@ -44,9 +44,9 @@ NAMED_FOR_THEM = {
     "peft": {"blocks/peft.py"},
     "sklearn": {"blocks/sklearn.py", "plugins/sources/digits.py"},
     "onnx": {"blocks/ort.py", "blocks/onnx_calibration.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
-    "onnxruntime": {"blocks/ort.py", "blocks/onnx_calibration.py"},
+    "onnxruntime": {"blocks/portable/pieces/frame.py", "blocks/ort.py", "blocks/onnx_calibration.py"},
     "onnxscript": {"blocks/onnx_export.py"},
-    "tokenizers": {"blocks/tokens.py", "blocks/hf.py"},
+    "tokenizers": {"blocks/portable/pieces/tokens.py", "blocks/tokens.py", "blocks/hf.py"},
 }
 """Digits are data, not a model: scikit-learn carries them. Tokenizers is the processor that every text form needs."""
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danlu.blocks.portable import Piece, piece
 from danlu.blocks.sniff import Sniffed, sniff
 from danlu.contracts import Arrays, Batch
 from danlu.core.errors import DataError
@@ -146,6 +147,11 @@ def answer(outputs: Arrays, labels: Sequence[str]) -> dict[str, Any]:
     best = int(scores.argmax())
     named = {label: float(score) for label, score in zip(labels, scores, strict=True)}
     return {"label": labels[best], "confidence": float(scores[best]), "scores": named}
+
+
+def portable(labels: Sequence[str], reading: str, limit: int | None = None) -> Piece:
+    """How an exported script makes the same answers; `reading` is the piece that reads an input from JSON."""
+    return Piece((piece("labels"), piece(reading)), {"labels": list(labels), "limit": limit})
 
 
 def certain(label: Any, labels: Sequence[str]) -> dict[str, Any] | None:

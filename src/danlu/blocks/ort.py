@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime as ort
 
 from danlu.contracts import Arrays, Example
@@ -17,6 +18,7 @@ from danlu.core.files import safe_join
 from danlu.core.machine import cpu_threads
 
 _AGAIN = "export the model again"
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 class OrtForm:
@@ -97,6 +99,15 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if outside is not None:
         raise DataError(f"its weight {outside} lies in another file, which is never read", where=str(path), do=_AGAIN)
     return model
+
+
+def check_numbers(path: Path) -> None:
+    """Raise DataError when a weight of a graph holds what is not a number."""
+    model = read_graph(path)
+    for tensor in (*model.graph.initializer, *(t for tree in _nodes(model) for t in _tensors(tree))):
+        array = onnx.numpy_helper.to_array(tensor) if tensor.data_type in _FLOATS else np.zeros(0)
+        if np.isnan(array).any():
+            raise DataError(f"its weight {tensor.name} has values that are not numbers", where=str(path), do=_AGAIN)
 
 
 def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from PIL import Image, ImageOps
 
+from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
 
@@ -172,6 +173,11 @@ class ImageProcessor:
         values = np.asarray(picture, dtype=np.float32).reshape(self.height, self.width, self.channels) / 255
         scaled = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return {"pixel_values": np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)}
+
+    def portable(self) -> Piece:
+        """How an exported script scales a picture to the same values."""
+        settings = {"height": self.height, "width": self.width, "mean": self.mean, "std": self.std}
+        return Piece((piece("pictures"),), settings, needs=("pillow",))
 
     def save(self, folder: Path) -> None:
         settings = {name: value for name, value in asdict(self).items() if name != "pad"}

@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from danlu.blocks import word_pieces
+from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
 
@@ -109,6 +110,11 @@ class TextProcessor:
                 tokenizer.enable_truncation(most)
             self._cut[most] = tokenizer
         return self._cut[most]
+
+    def portable(self) -> Piece:
+        """How an exported script cuts a text into the same tokens."""
+        settings = {"most": self.most, "pad_id": self.pad_id, "typed": self._typed}
+        return Piece((piece("tokens"),), settings, needs=("tokenizers",), files=(_TOKENIZER,))
 
     def save(self, folder: Path) -> None:
         """The files it was read from, and the greatest length among the settings."""

@@ -11,7 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli import assets, catalogue, machine, models, recipes, registry, runs, schema, serve
+from danlu.cli import (
+    assets,
+    catalogue,
+    comparison,
+    machine,
+    models,
+    provenance,
+    recipes,
+    registry,
+    runs,
+    schema,
+    serve,
+    transfer,
+)
 from danlu.cli.output import holding_stdout, note, print_json, say
 from danlu.core.errors import DanluError, RecipeFaults
 
@@ -52,6 +65,11 @@ app.command("serve", rich_help_panel=_MODELS)(serve.serve)
 app.command("versions", rich_help_panel=_MODELS)(registry.versions)
 app.command("promote", rich_help_panel=_MODELS)(registry.promote)
 app.command("rollback", rich_help_panel=_MODELS)(registry.rollback)
+app.command("compare", rich_help_panel=_MODELS)(comparison.compare)
+app.command("lineage", rich_help_panel=_MODELS)(provenance.lineage)
+app.command("reproduce", rich_help_panel=_MODELS)(provenance.reproduce)
+app.command("export", rich_help_panel=_MODELS)(transfer.export)
+app.command("import", rich_help_panel=_MODELS)(transfer.import_version)
 app.command("list", rich_help_panel=_CATALOGUE)(catalogue.list_plugins)
 app.command("show", rich_help_panel=_CATALOGUE)(catalogue.show_plugin)
 app.command("schema", rich_help_panel=_CATALOGUE)(schema.schema)

@@ -6,9 +6,11 @@ So it can be told for as long as the version exists, also when the artifacts the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from danlu.registry.versions import Version
+
+Manifest: TypeAlias = Mapping[str, Any]
 
 
 class Node(TypedDict):
@@ -34,13 +36,21 @@ _LINKS = ("kind", "step", "digest", "inputs")
 
 
 def lineage(version: Version) -> Node:
-    """The tree from a version to the recipe's sources; an artifact that is used twice is told once in full."""
+    """The tree from a version to the recipe's sources; an artifact that is used twice is told once in full.
+
+    The first branch is the model whose files the version holds, those after it are what was measured of it.
+    """
     known = {manifest["key"]: manifest for manifest in version.manifests}
     used = {told["key"] for manifest in known.values() for told in manifest["inputs"].values()}
+    model = model_manifest(version)
+    tops = [model] if model else []
+    tops += [manifest for key, manifest in known.items() if key not in used and manifest is not model]
     seen: set[str] = set()
-    made_from = {m["step"]: _node(m, known, seen) for key, m in known.items() if key not in used}
+    made_from = {manifest["step"]: _node(manifest, known, seen) for manifest in tops}
     files = {path: {"sha256": file.sha256, "size": file.size} for path, file in version.files.items()}
     facts = {"published": version.published, "recipe": version.metadata.get("recipe"), "files": files}
+    if "origin" in version.metadata:
+        facts["origin"] = version.metadata["origin"]
     return {"kind": "version", "name": version.reference, "digest": version.digest, "inputs": made_from, "facts": facts}
 
 
@@ -69,3 +79,36 @@ def steps(version: Version) -> list[Node]:
 
     walk(lineage(version))
     return found[:-1]
+
+
+# ---- single artifacts of it ------------------------------------------------------------------------------------------
+
+
+def model_manifest(version: Version) -> Manifest | None:
+    """The manifest of the artifact whose files the version holds; None where it was not stored."""
+    files = {path: file.sha256 for path, file in version.files.items()}
+    manifest: Manifest
+    for manifest in reversed(version.manifests):
+        if {path: told["sha256"] for path, told in manifest.get("files", {}).items()} == files:
+            return manifest
+    return None
+
+
+def made_from(version: Version, last: Manifest) -> list[Manifest]:
+    """`last` and all it was made from, parents first: the steps that decide what the model is."""
+    known = {manifest["key"]: manifest for manifest in version.manifests}
+    found: dict[str, Manifest] = {}
+
+    def visit(key: str) -> None:
+        if key in known and key not in found:
+            for source in known[key]["inputs"].values():
+                visit(source["key"])
+            found[key] = known[key]
+
+    visit(last["key"])
+    return list(found.values())
+
+
+def dataset_manifest(version: Version) -> Manifest | None:
+    """The manifest of the data set it was trained and measured on: the last one, where there are several."""
+    return next((m for m in reversed(version.manifests) if m["kind"] == "dataset"), None)

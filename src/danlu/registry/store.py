@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from danlu.core.digests import files_digest
 from danlu.core.errors import DataError, GateError, RecipeError
-from danlu.core.files import locked, make_dirs
+from danlu.core.files import locked, make_dirs, temp_beside
 from danlu.core.plugin import did_you_mean
 from danlu.registry import audit, content, database
 from danlu.registry.blobs import Blobs
@@ -215,6 +216,19 @@ class Registry:
             if not blob.is_file() or blob.stat().st_size != file.size:
                 self._damaged(version, path, "is damaged or missing")
 
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """A new folder in the store, gone when the block ends; `clean` removes what a killed process left of one."""
+        make_dirs(self._built)
+        make_dirs(self.blobs.folder)
+        folder = temp_beside(self._built / "work")
+        with locked(self._in_use, shared=True):
+            try:
+                make_dirs(folder)
+                yield folder
+            finally:
+                content.remove(folder)
+
     def _folder(self, digest: str) -> Path:
         return self._built / digest
 
@@ -231,7 +245,8 @@ class Registry:
     # ---- aliases and audit
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Alias → the number of the version it points to."""
+        """Alias → the number of the version it points to. Raises `RecipeError` for what is no name."""
+        check_name(name)
         return audit.places(self.database, name)
 
     def move(

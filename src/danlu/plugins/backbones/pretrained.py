@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from danlu.blocks import hf
+from danlu.blocks import hf, untrusted
 from danlu.blocks.tokens import TextProcessor
 from danlu.contracts import Backbone, Head, Location
 from danlu.core import assets
@@ -36,7 +36,10 @@ class Pretrained(Backbone):
     """Replaces every dropout rate of the model's own configuration."""
 
     def folder(self) -> Path:
-        return assets.resolve(self.model)
+        """The model's folder. Raises DataError when a file in it names code to run, or is not what its name says."""
+        folder = assets.resolve(self.model)
+        untrusted.check_model(folder)
+        return folder
 
     def build(self, head: Head, processor: TextProcessor, folder: Path | None) -> nn.Module:
         return hf.build(folder or self.folder(), head, processor.pad_id, self.dropout)

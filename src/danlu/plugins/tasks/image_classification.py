@@ -10,6 +10,7 @@ import numpy as np
 from danlu.blocks import labels as of_labels
 from danlu.blocks import pixels
 from danlu.blocks.pictures import check_paths
+from danlu.blocks.portable import Piece
 from danlu.contracts import Answer, Arrays, Batch, Columns, Example, Head, Processor, Task
 from danlu.core.errors import RecipeError
 
@@ -81,6 +82,10 @@ class ImageClassification(Task):
 
     def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Processor) -> Answer:
         return of_labels.answer(outputs[0], self.labels)
+
+    def portable(self) -> Piece:
+        """How an exported script answers; see `danlu export`."""
+        return of_labels.portable(self.labels, "read_base64")
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         """Grey pictures of 16 × 16 with a bright patch, whose place gives the label away, in noise."""

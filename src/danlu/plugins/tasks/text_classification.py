@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from danlu.blocks import labels as of_labels
+from danlu.blocks.portable import Piece
 from danlu.blocks.tables import is_text
 from danlu.contracts import Answer, Arrays, Batch, Columns, Example, Head, Processor, Task
 from danlu.core.errors import DataError, RecipeError
@@ -90,6 +91,10 @@ class TextClassification(Task):
 
     def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Processor) -> Answer:
         return of_labels.answer(outputs[0], self.labels)
+
+    def portable(self) -> Piece:
+        """How an exported script answers; see `danlu export`."""
+        return of_labels.portable(self.labels, "read_plain", self.max_length)
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         """Sentences of 1 to 15 words in which two words give the label away."""

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from danlu.blocks import labels as of_labels
+from danlu.blocks.portable import Piece, piece
 from danlu.blocks.tables import check_columns, is_text
 from danlu.contracts import Answer, Arrays, Batch, Columns, Example, Head, Processor, Task
 from danlu.core.errors import DataError, RecipeError
@@ -163,6 +164,11 @@ class TextMultilabelClassification(Task):
         below = scores[best + 1] if best + 1 < len(scores) else 0.0
         middle = float((scores[best] + below) / 2)
         return self.model_copy(update={"threshold": min(max(middle, 1e-6), 1 - 1e-6) if truth.any() else _EVEN})
+
+    def portable(self) -> Piece:
+        """How an exported script answers; see `danlu export`."""
+        settings = {"labels": list(self.labels), "threshold": self.threshold or _EVEN, "limit": self.max_length}
+        return Piece((piece("label_sets"), piece("read_plain")), settings)
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         """Sentences that hold a word for every label they have; one in so many rows has none."""
