@@ -53,7 +53,7 @@ def export(
 
 
 def import_version(
-    path: Annotated[Path, typer.Argument(help="What `danlu export --archive` wrote, or its folder.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(help="What `danlu export NAME --archive FILE` wrote, or its folder.", metavar="PATH")],
     name: Annotated[str, typer.Option("--as", help="The name to give it; else its own.")] = "",
     store: StoreOption = None,
     as_json: JsonOption = False,
