@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,23 @@ from danlu.core.plugin import lazy
 
 archive_of = lazy("danlu.registry.archive")
 exporting = lazy("danlu.registry.export")
+mlflow_model = lazy("danlu.blocks.mlflow_model")
+
+
+class Kind(StrEnum):
+    """What `--as` takes."""
+
+    SCRIPT = "script"
+    MLFLOW = "mlflow"
 
 
 def export(
     name: VersionArgument,
     folder: Annotated[Path | None, typer.Argument(help="A folder to make.", metavar="[DIR]")] = None,
-    form: Annotated[str, typer.Option("--form", help="A form in ONNX; else the served one.")] = "",
+    form: Annotated[str, typer.Option("--form", help="A form, in ONNX for a script; else the served one.")] = "",
+    kind: Annotated[
+        Kind, typer.Option("--as", help="A script that answers alone, or a model for `mlflow.pyfunc` (danlu[mlflow]).")
+    ] = Kind.SCRIPT,
     archive: Annotated[
         Path | None,
         typer.Option("--archive", help="Write the whole version instead, into FILE.tar.gz or FILE.zip."),
@@ -41,9 +53,15 @@ def export(
     if archive:
         if form:
             raise RecipeError("an archive holds all forms of a version", where="--form", do="leave it out")
+        if kind is not Kind.SCRIPT:
+            raise RecipeError("an archive is taken in by `danlu import`", where="--as", do="name a folder instead")
         archive_of.write(version, registry.open(version), archive)
         told = {"reference": version.reference, "archive": str(archive), "bytes": archive.stat().st_size}
         text = f"wrote {archive}, {told['bytes'] / 1e6:.1f} MB\nnext:  danlu import {archive}   on the other machine"
+    elif folder and kind is Kind.MLFLOW:
+        mlflow_model.save(registry.open(version), folder, form=form)
+        told = {"reference": version.reference, "mlflow": str(folder)}
+        text = f"wrote {folder}\nnext:  mlflow.pyfunc.load_model({str(folder)!r}).predict([…])"
     elif folder:
         told = {"reference": version.reference, **exporting.export(version, registry.open(version), folder, form=form)}
         needs = ", ".join(told["needs"])
@@ -53,7 +71,9 @@ def export(
 
 
 def import_version(
-    path: Annotated[Path, typer.Argument(help="What `danlu export NAME --archive FILE` wrote, or its folder.", metavar="PATH")],
+    path: Annotated[
+        Path, typer.Argument(help="What `danlu export NAME --archive FILE` wrote, or its folder.", metavar="PATH")
+    ],
     name: Annotated[str, typer.Option("--as", help="The name to give it; else its own.")] = "",
     store: StoreOption = None,
     as_json: JsonOption = False,
