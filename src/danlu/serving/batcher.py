@@ -50,12 +50,15 @@ class Job:
     answers: list[Any]
     missing: int
     gone: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def settle(self, place: int, answer: Any) -> None:
-        """Note one answer; the last one completes the future, in its own loop."""
-        self.answers[place] = answer
-        self.missing -= 1
-        if not self.missing and not self.gone:
+        """Note one answer; the last one completes the future, in its own loop. Several workers may share a job."""
+        with self.lock:
+            self.answers[place] = answer
+            self.missing -= 1
+            last = not self.missing
+        if last and not self.gone:
             try:
                 self.future.get_loop().call_soon_threadsafe(self._complete)
             except RuntimeError:  # the loop is closed, and whoever waited there is gone with it
