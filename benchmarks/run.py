@@ -14,6 +14,8 @@ BENCHMARKS = (
     ("finetune_text.py",),
     ("answer_text.py",),
     ("commands.py", "--recipe", RECIPE),
+    ("serve_http.py",),
+    ("export_start.py",),
 )
 
 
