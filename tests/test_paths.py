@@ -38,6 +38,8 @@ def _hook(event, arguments):
         root, escapes = _watching[-1]
         if event == "os.remove" and arguments[1] >= 0:
             return  # relative to a folder that is open already, as when a tree is removed
+        if event == "open" and arguments[1] is None and "/" not in str(arguments[0]):
+            return  # the same
         for path in arguments[:2]:
             if isinstance(path, str | bytes | os.PathLike):
                 place = os.path.realpath(os.fsdecode(path))

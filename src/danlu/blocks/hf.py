@@ -32,7 +32,17 @@ _ATTENTION = "danlu"
 transformers.AttentionInterface.register(_ATTENTION, attend)
 transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
 
-_NAMES_CODE = frozenset({"auto_map", "attn_implementation", "experts_implementation", "quantization_config"})
+_NAMES_CODE = frozenset(
+    {
+        "auto_map",
+        "attn_implementation",
+        "custom_pipeline",
+        "custom_pipelines",
+        "experts_implementation",
+        "quantization_config",
+        "trust_remote_code",
+    }
+)
 _ALWAYS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 _RATES = frozenset({
     "hidden_dropout_prob", "attention_probs_dropout_prob", "hidden_dropout", "attention_dropout", "dropout",

@@ -27,6 +27,7 @@ from danlu.core.errors import DataError
 
 _CODE = {"auto_map", "custom_pipelines", "custom_pipeline", "trust_remote_code"}
 _VOCABULARIES = {"vocab", "merges", "added_tokens_decoder"}
+_TEMPLATED = ("tokenizer_config.json", "chat_template.json", "processor_config.json")
 _FETCHING = "attn_implementation"
 _PRIVATE = ("gi_", "cr_", "ag_", "f_", "func_", "tb_", "mro")
 """How the inner attributes of generators, frames and functions begin, by which one gets from them to everything."""
@@ -46,28 +47,34 @@ _NOT_NUMBERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def check_model(folder: Path) -> None:
-    """Check what is read of a pretrained model's folder: settings, templates and safetensors; raises DataError.
+    """Check what is read of a pretrained model's folder: templates and safetensors; raises DataError.
 
-    Once for each state of its files.
+    Settings that name code are no fault here: `blocks.hf` strips them before a configuration is used. Done once for
+    each state of the files.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
+    names = sorted(
+        path.name for path in folder.iterdir() if path.suffix in (".jinja", ".safetensors") or path.name in _TEMPLATED
+    )
     stamps = [(folder / name).stat() for name in names]
     _check_once(folder, tuple(names), tuple((stamp.st_size, stamp.st_mtime_ns, stamp.st_ino) for stamp in stamps))
 
 
 @functools.lru_cache(maxsize=32)
 def _check_once(folder: Path, names: tuple[str, ...], stamps: object) -> None:
-    check_words(folder, names)
+    check_words(folder, names, code=False)
     check_weights(folder, names)
 
 
-def check_words(folder: Path, names: Iterable[str]) -> None:
-    """Check the JSON files and templates among these files of a folder; raises DataError naming the first bad one."""
+def check_words(folder: Path, names: Iterable[str], *, code: bool = True) -> None:
+    """Check the JSON files and templates among these files of a folder; raises DataError naming the first bad one.
+
+    Without `code` settings may name code to run.
+    """
     for name in names:
         path = folder / name
         try:
             if path.suffix == ".json":
-                _check_json(json.loads(path.read_bytes()))
+                _check_json(json.loads(path.read_bytes()), code)
             elif path.suffix == ".jinja":
                 check_template(path.read_text("utf-8"))
             elif path.suffix not in _BINARY and _is_program(path.read_bytes()):
@@ -85,7 +92,7 @@ def check_weights(folder: Path, names: Iterable[str]) -> None:
             try:
                 broken = next(_broken_tensors(folder / name), None)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
-                what = f"{name} is not a whole safetensors file ({fault})"
+                what = f"the weights can't be read: {name} is not a whole safetensors file ({fault})"
                 raise DataError(what, where=str(folder), do="get the model again") from fault
             if broken:
                 what = f"{name}: the tensor {broken} has values that are not numbers"
@@ -100,7 +107,7 @@ def _is_program(text: bytes) -> bool:
         return False
 
 
-def _check_json(whole: Any) -> None:
+def _check_json(whole: Any, code: bool) -> None:
     todo = [whole]
     while todo:
         value = todo.pop()
@@ -108,18 +115,19 @@ def _check_json(whole: Any) -> None:
             todo += value
         elif isinstance(value, dict):
             for key, inner in value.items():
-                _check_entry(key, inner)
+                if code:
+                    _check_code(key, inner)
+                if key in ("chat_template", "template") and isinstance(inner, str):
+                    check_template(inner)
                 if key not in _VOCABULARIES:
                     todo.append(inner)
 
 
-def _check_entry(key: str, value: Any) -> None:
+def _check_code(key: str, value: Any) -> None:
     if key in _CODE and value:
         raise DataError(f"it names code to run ({key}), and a model's own code is never run", do="remove that entry")
     if _FETCHING in key and isinstance(value, str) and any(sign in value for sign in "/:@"):
         raise DataError(f"it names code to fetch ({key}: {value!r:.60})", do="remove that entry")
-    if key in ("chat_template", "template") and isinstance(value, str):
-        check_template(value)
 
 
 def check_template(text: str) -> None:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from danlu.contracts import Head
 from danlu.core.errors import DataError, RecipeError
 from danlu.plugins.backbones.pretrained import Pretrained
 from malicious import SETTINGS, TEMPLATES, pickles, weights
@@ -41,13 +42,13 @@ def test_weights_that_are_not_numbers_or_not_whole(folder, name):
     refused(folder)
 
 
-def test_settings_that_name_code(folder):
+def test_settings_that_name_code_are_stripped(folder):
     config = json.loads((folder / "config.json").read_text())
     for told in SETTINGS:
         (folder / "config.json").write_text(json.dumps(config | told))
-        refused(folder)
-    (folder / "config.json").write_text(json.dumps(config | {"_attn_implementation": "sdpa", "auto_map": {}}))
-    assert Pretrained(model=str(folder)).folder()
+        backbone = Pretrained(model=str(folder))
+        module, _ = backbone.start(Head("input", 2, ("a", "b")), backbone.processor(backbone.folder()))
+        assert "evil" not in module.config.to_json_string()
 
 
 def test_templates_that_reach_out(folder):

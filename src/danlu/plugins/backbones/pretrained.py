@@ -36,7 +36,7 @@ class Pretrained(Backbone):
     """Replaces every dropout rate of the model's own configuration."""
 
     def folder(self) -> Path:
-        """The model's folder. Raises DataError when a file in it names code to run, or is not what its name says."""
+        """The model's folder. Raises DataError for weights that are not numbers and templates that reach out."""
         folder = assets.resolve(self.model)
         untrusted.check_model(folder)
         return folder
