@@ -71,13 +71,9 @@ def export(
 
 
 def import_version(
-<<<<<<< HEAD
     path: Annotated[
         Path, typer.Argument(help="What `danlu export NAME --archive FILE` wrote, or its folder.", metavar="PATH")
     ],
-=======
-    path: Annotated[Path, typer.Argument(help="An archive that `danlu export` wrote, or its folder.", metavar="PATH")],
->>>>>>> 257858d (Look at a pretrained model's weights and templates before they are loaded; settings that name code are stripped as before)
     name: Annotated[str, typer.Option("--as", help="The name to give it; else its own.")] = "",
     store: StoreOption = None,
     as_json: JsonOption = False,

@@ -20,7 +20,7 @@ from danlu.blocks import untrusted
 from danlu.core import plugin
 from danlu.core.digests import files_digest
 from danlu.core.errors import DataError, MachineError, RecipeError
-from danlu.core.files import safe_join, sha256_file
+from danlu.core.files import disk_faults, safe_join, sha256_file
 from danlu.core.machine import disk_free
 from danlu.core.plugin import lazy
 from danlu.registry import card, content, drawing, telling
@@ -199,9 +199,13 @@ def _take(name: str, read: Any, files: Mapping[str, _File], folder: Path) -> Non
     if not name.startswith(_FILES) or relative not in files:
         raise DataError(f"{name!r} is not among the files that its {_RECORD} lists", do="export it again")
     target, told = safe_join(folder, relative), files[relative]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as file:
-        for piece in read(told.size):
-            file.write(piece)
+    try:
+        with disk_faults(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                for piece in read(told.size):
+                    file.write(piece)
+    except OSError as fault:  # no such name is possible on this disk, or it is a file and a folder at once
+        raise DataError(f"{relative[:60]!r} can't be written: {fault.strerror}", do="export it again") from fault
     if target.stat().st_size != told.size or sha256_file(target) != told.sha256:
         raise DataError(f"its file {relative} has another SHA-256 than its {_RECORD} says", do="export it again")

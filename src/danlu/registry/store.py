@@ -124,6 +124,7 @@ class Registry:
 
     def version(self, name: str, number: int) -> Version:
         """One version by its number. Raises `RecipeError` naming the versions there are when there is no such one."""
+        check_name(name)
         table = database.versions.c
         found = self._load(select(database.versions).where(table.name == name, table.number == number))
         return found[0] if found else self._unknown(name, f"there is no version {number} of {name}")
