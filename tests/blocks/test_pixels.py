@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,10 @@ def test_settings_that_can_not_be_read(tmp_path: Path) -> None:
         (tmp_path / "pixels.json").write_text(text)
         with pytest.raises(DataError, match="settings of the pictures can't be read"):
             ImageProcessor.load(tmp_path)
+
+
+def test_a_pipe_or_a_folder_is_no_picture_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(DataError, match="is no file, and a picture is one"):
+            open_picture(str(place))

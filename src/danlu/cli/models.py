@@ -16,6 +16,8 @@ from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")
 
+_SHOWN = 200
+
 
 def predict(
     model: Annotated[
@@ -54,12 +56,17 @@ def predict(
         print_json({"model": loaded.name, "form": loaded.form, "answers": answers})
         return
     if all(isinstance(answer, dict) and {"label", "confidence"} <= answer.keys() for answer in answers):
-        rows = [(answer["label"], f"{answer['confidence']:.3f}", x) for x, answer in zip(asked, answers)]
+        rows = [(answer["label"], f"{answer['confidence']:.3f}", _short(x)) for x, answer in zip(asked, answers)]
         table(["answer", "confidence", "input"], rows, right=["confidence"])
     else:
         for x, answer in zip(asked, answers):
-            say(f"{x}\n  {answer}")
+            say(f"{_short(x)}\n  {answer}")
     say(f"\n{loaded.name}, form {loaded.form}")
+
+
+def _short(text: str) -> str:
+    """What was asked, as long as a person reads it."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _lines(file: Path) -> list[str]:

@@ -164,5 +164,6 @@ def _print_next(done: Any) -> None:
         say(f"result   {made.kind} of {made.manifest['step']}: {made.path}")
     if done.version:
         name = done.version.partition("@")[0]
+        elsewhere = "" if api.locate(None).path == done.store.path else f" --store {shlex.quote(str(done.store.path))}"
         say(f"version  {done.version}")
-        say(f'next:    danlu predict {name} "…"   or   danlu versions {name} --card')
+        say(f'next:    danlu predict {name} "…"{elsewhere}   or   danlu versions {name} --card{elsewhere}')

@@ -40,6 +40,7 @@ from danlu.core.files import (
     sha256_file,
     write_atomic,
 )
+from danlu.core.place import check_place, make_place
 from danlu.core.plugin import did_you_mean
 
 MANIFEST = "manifest.json"
@@ -312,27 +313,27 @@ class Store:
 
         Raises BlockingIOError when somebody else is and `wait` is False.
         """
-        self._make()
+        make_place(self.path)
         with locked(self.path / "locks" / key, wait=wait):
             yield
 
     @contextmanager
     def choosing(self) -> Iterator[None]:
         """Nothing is cleaned away while the block runs: in it a run records which artifact it will use."""
-        self._make()
+        make_place(self.path)
         with locked(self.path / "locks" / "clean", shared=True):
             yield
 
     def work(self, key: str) -> Path:
         """The folder for the checkpoints of this key, made when missing; it goes when the artifact is there."""
-        self._make()
+        make_place(self.path)
         folder = self.path / "work" / key
         make_dirs(folder)
         return folder
 
     def draft(self, key: str, **about: Any) -> Draft:
         """An empty draft for this key; the caller holds its lock. `about` goes into the manifest: see `Draft.about`."""
-        self._make()
+        make_place(self.path)
         folder = self.path / "drafts" / key
         remove(folder)
         make_dirs(folder)
@@ -341,22 +342,30 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the drafts of processes that died. One that lives holds its key's lock, and is left alone."""
+        for folder in self._abandoned():
+            self._undo_half_replaced(folder)
+            remove(folder)
+
+    def _abandoned(self) -> Iterator[Path]:
+        """The drafts of processes that died, each with its key's lock held."""
         for folder in (self.path / "drafts").glob("*"):
             with suppress(BlockingIOError), self.lock(folder.name[:64], wait=False):
-                self._undo_half_replaced(folder)
-                remove(folder)
+                yield folder
 
     def clean(self, *, dry_run: bool = False, keep: Collection[str] = ()) -> Cleaned:
         """Free what no version and no recent run needs: artifacts, and checkpoints that nobody will go on from.
 
         `keep` are the digests of the artifacts that published versions rest on; what those were made from stays too.
         Recent are living runs, and the last three of each recipe. A broken artifact stays, and with `keep` so do all
-        others: it may be one of those, and what it was made from is not known. With `dry_run` it only tells.
+        others: it may be one of those, and what it was made from is not known. With `dry_run` it only tells. Raises
+        RecipeError for a folder that is no store.
         """
         if not self.path.is_dir():
             return Cleaned(0, ())
-        self._make()
-        self.sweep()
+        check_place(self.path)
+        left = freed_by(list(self._abandoned())) if dry_run else 0
+        if not dry_run:
+            self.sweep()
         with locked(self.path / "locks" / "clean"):
             needed = runs.recent_keys(self.runs)
             readable, broken = self.readable()
@@ -369,11 +378,13 @@ class Store:
                 open_ends += [told["key"] for told in inputs if told["key"] not in needed]
             idle = [folder for folder in (self.path / "work").iterdir() if folder.name not in needed]
             gone = [a for key, a in artifacts.items() if key not in needed and not (broken and keep)]
-            cleaned = Cleaned(freed_by([*idle, *(artifact.path for artifact in gone)]), tuple(gone), tuple(broken))
+            size = left + freed_by([*idle, *(artifact.path for artifact in gone)])
+            cleaned = Cleaned(size, tuple(gone), tuple(broken))
             if not dry_run:
                 for folder in (*idle, *(artifact.path for artifact in gone)):
                     folder.rename(self.path / "drafts" / f"{folder.name}.{folder.parent.name}")
-        self.sweep()
+        if not dry_run:
+            self.sweep()
         return cleaned
 
     def _undo_half_replaced(self, folder: Path) -> None:
@@ -382,11 +393,3 @@ class Store:
         if folder.name.endswith(".old") and not final.exists():
             with suppress(FileExistsError):
                 publish_dir(folder, final)
-
-    def _make(self) -> None:
-        if (self.path / "locks").is_dir():
-            return
-        for name in ("artifacts", "drafts", "work", "runs", "locks"):
-            make_dirs(self.path / name)
-        with suppress(OSError):
-            (self.path / ".gitignore").write_text("*\n")

@@ -21,6 +21,7 @@ from danlu.core.canonical import to_json
 from danlu.core.errors import DanluError, DataError, Fault, MachineError, RecipeFaults
 from danlu.core.events import Events
 from danlu.core.files import disk_faults, sha256_bytes
+from danlu.core.place import make_place
 from danlu.core.resolve import Choice
 from danlu.core.runs import Recorder, recording
 
@@ -102,6 +103,7 @@ class Plan:
         """
         events = events or Events.silent()
         about = {"name": self.name, "path": str(self.path or ""), "overrides": self.overrides}
+        make_place(store.path)
         store.sweep()
         with recording(store.runs, events, self.text, **about, code=plugin.code_identity()) as record:
             return _Execution(self, store, events, record).run()
