@@ -51,10 +51,10 @@ def entries(database: Database, name: str = "", alias: str = "") -> list[Entry]:
     return [Entry(**row._mapping) for row in database.rows(query)]
 
 
-def history(connection: Connection, name: str, alias: str) -> list[Entry]:
-    """The moves of an alias inside a transaction, the oldest first."""
-    query = select(*_FIELDS).where(audit.c.name == name, audit.c.alias == alias).order_by(audit.c.id)
-    return [Entry(**row._mapping) for row in connection.execute(query)]
+def history(connection: Connection, name: str, alias: str, *, limit: int | None = None) -> list[Entry]:
+    """The moves of an alias inside a transaction, the oldest first; at most the last `limit`."""
+    query = select(*_FIELDS).where(audit.c.name == name, audit.c.alias == alias).order_by(audit.c.id.desc())
+    return [Entry(**row._mapping) for row in connection.execute(query.limit(limit))][::-1]
 
 
 def places(database: Database, name: str) -> dict[str, int]:

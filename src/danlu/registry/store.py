@@ -262,7 +262,7 @@ class Registry:
         check_alias(alias)
         self.version(name, to)
         with self.database.writing() as connection:
-            last = _expected(audit.history(connection, name, alias), name, alias, expect)
+            last = _expected(audit.history(connection, name, alias, limit=1), name, alias, expect)
             if last and last.after == to:
                 return last
             before = last.after if last else None
