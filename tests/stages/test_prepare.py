@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from danlu.blocks.dataset import DataSet
-from danlu.blocks.pictures import png
+from danlu.blocks.pixels import encode_picture
 from danlu.contracts import Columns, Operator
 from danlu.core.errors import DataError
 from danlu.plugins.tasks.text_classification import TextClassification
@@ -225,7 +225,7 @@ def test_a_task_that_left_a_column_open_is_told_as_that(run, given):
 
 def test_relative_paths_of_pictures_are_refused_where_no_folder_is_known(run, given, tmp_path):
     for k in range(40):
-        (tmp_path / f"{k}.png").write_bytes(png(np.full((8, 8), 6 * k, dtype=np.uint8)))
+        (tmp_path / f"{k}.png").write_bytes(encode_picture(np.full((8, 8), 6 * k, dtype=np.uint8)))
 
     def paths(folder):
         return [{"image": f"{folder}{k}.png", "label": LABELS[k % 2]} for k in range(40)]
