@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.core.errors import MachineError
+from danlu.core.errors import DanluError
 
 REFUSED = 40
 CHANGING = ("mkdir", "mkdirat", "openat", "ftruncate", "write", "pwrite64", "fsync", "fdatasync", "link", "linkat")
@@ -52,7 +52,7 @@ def _traced(process: int) -> bool:
 
 def trace(work: Callable[[], object], out: Path, *inject: str) -> tuple[int, list[Call]]:
     """Do `work` in a fork under strace; returns its wait status and its calls. `REFUSED` is the exit status for a
-    MachineError, 41 for any other exception. `inject` are strace's expressions, such as `fsync:error=EIO:when=3`."""
+    DanluError, 41 for any other exception. `inject` are strace's expressions, such as `fsync:error=EIO:when=3`."""
     child = os.fork()
     if child == 0:
         status = 41
@@ -60,7 +60,7 @@ def trace(work: Callable[[], object], out: Path, *inject: str) -> tuple[int, lis
             os.kill(os.getpid(), signal.SIGSTOP)  # until it is traced: so nothing but the work is
             work()
             status = 0
-        except MachineError:
+        except DanluError:
             status = REFUSED
         finally:
             os._exit(status)
