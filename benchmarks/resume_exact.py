@@ -4,8 +4,9 @@
     python benchmarks/resume_exact.py --steps 6 --saves 10   the short form that the tests run
 
 1. A small transformer with dropout, masked inputs, an averaging technique and looks at a validation set is trained in a
-   process that kills itself in step k, for every k; another process goes on. SHA-256 of the weights must be that of an
-   uninterrupted training.
+   process that kills itself in step k, for every k; another process goes on for 20 steps more. After each of its steps
+   the SHA-256 of weights, optimizer and random numbers, and the losses, must be those of an uninterrupted training; at
+   the end the weights too.
 2. A process saves checkpoint after checkpoint and is killed at a random moment, again and again. Every checkpoint that
    it had reported must be found, whole.
 
@@ -39,6 +40,10 @@ from danlu.training import checkpoint, loop, optim
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.job import Job
 from danlu.training.settings import TrainSettings
+
+AFTER = 20  # steps after the last kill
+LOSSES: list[str] = []
+SEEN: dict[int, list[Any]] = {}
 
 
 class Ids:
@@ -77,7 +82,10 @@ class Sums(Task):
         return Head("input", 2)
 
     def loss(self, outputs, batch):
-        return -outputs["logits"].log_softmax(-1).gather(-1, batch.targets["odd"][:, None])[:, 0]
+        losses = -outputs["logits"].log_softmax(-1).gather(-1, batch.targets["odd"][:, None])[:, 0]
+        if torch.is_grad_enabled():
+            LOSSES.append(losses.sum().item().hex())
+        return losses
 
     def encode(self, x, processor):
         return [Example(processor.inputs(x))]
@@ -124,12 +132,25 @@ class Average(Technique):
 
 
 class Killer(Technique):
-    """Draws random numbers that nobody expects, and kills the process (-9) at the end of a step."""
+    """Notes what a step led to, draws random numbers that nobody expects, and kills the process (-9)."""
 
     def after_step(self, run):
+        SEEN[run.step] = [state_sha256(run.state()), *LOSSES]
+        LOSSES.clear()
         torch.rand(3), np.random.rand(3), random.random()
         if run.step == int(os.environ.get("KILL_IN_STEP", "-1")):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def state_sha256(state: State) -> str:
+    """Over weights, optimizer and what techniques keep, with the names, and the random numbers to come."""
+    kept = {f"{part}/{name}": t for part, own in state.kept.items() for name, t in own.get("average", {}).items()}
+    digest = hashlib.sha256(repr((random.getstate(), np.random.get_state()[1].tolist())).encode())
+    digest.update(torch.get_rng_state().numpy().tobytes())
+    for group in (state.weights, state.optimizer, kept):
+        for name, tensor in sorted(group.items()):
+            digest.update(name.encode() + tensor.detach().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def job(steps: int, folder: Path | None) -> Job:
@@ -147,7 +168,7 @@ def train(steps: int, folder: Path | None) -> dict[str, Any]:
     one = job(steps, folder)
     fitted = loop.fit(one)
     digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in one.module.state_dict().values()))
-    return {"sha256": digest.hexdigest(), "resumed_at": fitted.resumed_at}
+    return {"sha256": digest.hexdigest(), "resumed_at": fitted.resumed_at, "steps": list(SEEN.items())}
 
 
 def in_child(work: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
@@ -170,16 +191,16 @@ def in_child(work: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
 
 
 def kill_at_each_step(steps: int) -> dict[str, Any]:
-    _, whole = in_child(lambda: train(steps, None))
+    _, whole = in_child(lambda: train(steps + AFTER, None))
     found = []
     for step in range(steps):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["KILL_IN_STEP"] = str(step)
-            died, _ = in_child(lambda: train(steps, Path(folder)))
+            died, _ = in_child(lambda: train(steps + AFTER, Path(folder)))
             os.environ["KILL_IN_STEP"] = "-1"
-            _, again = in_child(lambda: train(steps, Path(folder)))
+            _, again = in_child(lambda: train(steps + AFTER, Path(folder)))
         right = died == signal.SIGKILL and again.get("resumed_at") == (step or None)
-        found.append(right and again["sha256"] == whole["sha256"])
+        found.append(right and again["sha256"] == whole["sha256"] and again["steps"] == whole["steps"][step:])
     return {"steps": steps, "equal": sum(found), "different": [k for k, same in enumerate(found) if not same]}
 
 

@@ -38,6 +38,7 @@ from danlu.core.files import (
     safe_join,
     sha256_bytes,
     sha256_file,
+    walk,
     write_atomic,
 )
 from danlu.core.place import check_place, make_place
@@ -135,7 +136,7 @@ def _digest(kind: str, files: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _files(folder: Path) -> Iterator[str]:
     """Relative paths of the files in a folder. Raises DataError for links and the like: an artifact holds none."""
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in walk(folder):
         for name in (*names, *folders):
             path = Path(place, name)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):

@@ -116,10 +116,19 @@ def fsync_dir(folder: Path) -> None:
 
 def fsync_tree(folder: Path) -> None:
     """Make a whole folder durable: every file's content and every folder's names, the deepest first."""
-    for place, _, files in os.walk(folder, topdown=False):
+    for place, _, files in walk(folder, topdown=False):
         for name in files:
             _fsync(Path(place, name), os.O_RDONLY)
         fsync_dir(Path(place))
+
+
+def walk(folder: Path, *, topdown: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`, which passes over a folder that the disk can't list, with that fault raised: an OSError."""
+
+    def refuse(fault: OSError) -> None:
+        raise fault
+
+    return os.walk(folder, topdown, refuse)
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from danlu.core.errors import DataError
-from danlu.core.files import disk_faults, link_or_copy, publish_dir, safe_join, sha256_file, temp_beside
+from danlu.core.files import disk_faults, link_or_copy, publish_dir, safe_join, sha256_file, temp_beside, walk
 from danlu.registry.blobs import Blobs
 from danlu.registry.formats import check_format
 from danlu.registry.versions import StoredFile
@@ -25,7 +25,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in walk(folder):
         for name in (*folders, *files):
             path = Path(place, name)
             relative = path.relative_to(folder).as_posix()

@@ -1,9 +1,9 @@
 """Checkpoints that survive a kill at any moment, without pickle.
 
 A checkpoint is a folder: tensors as safetensors, everything else as `checkpoint.json`, which also holds the SHA-256 of
-every tensor file. It is written under a temporary name, flushed to disk and renamed. The name carries the step, so
-there is no pointer that could be stale. The last two good ones are kept: a damaged one (a disk that lied, a flipped
-byte) costs one interval, not the training.
+every tensor file and of itself. It is written under a temporary name, flushed to disk and renamed. The name carries the
+step, so there is no pointer that could be stale. The last two good ones are kept: a damaged one (a disk that lied, a
+flipped byte) costs one interval, not the training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from danlu.core.errors import RecipeError
 from danlu.core.events import Events
-from danlu.core.files import disk_faults, link_or_copy, publish_dir, sha256_file, temp_beside
+from danlu.core.files import disk_faults, link_or_copy, make_dirs, publish_dir, sha256_bytes, sha256_file, temp_beside
 
 FORMAT = 1
 
@@ -53,8 +53,7 @@ class Checkpoints:
         self._folder, self._identity, self._events = folder, identity, events
         self._good: Path | None = None
         self._best: tuple[Path, str] | None = None
-        with disk_faults(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_dirs(folder)
         for leftover in folder.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -66,6 +65,8 @@ class Checkpoints:
         for folder in self._newest_first():
             try:
                 record = json.loads((folder / "checkpoint.json").read_bytes())
+                if record.pop("seal") != _seal(record):
+                    raise ValueError("checkpoint.json was changed")
                 changed = [name for name, sha256 in record["files"].items() if sha256_file(folder / name) != sha256]
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
                 changed, record = [f"{type(fault).__name__}: {fault}"], {}
@@ -95,9 +96,10 @@ class Checkpoints:
         finally:
             shutil.rmtree(temp, ignore_errors=True)
         self._best = best and (final / best[0].name, best[1])
-        for old in set(self._newest_first()) - {final, self._good}:
-            shutil.rmtree(old, ignore_errors=True)
-        self._good = final
+        kept, self._good = {final, self._good}, final
+        with suppress(OSError):  # what can't be removed now is in nobody's way
+            for old in set(self._newest_first()) - kept:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"), reverse=True)
@@ -118,7 +120,7 @@ class Checkpoints:
             "kept": tree,
             "files": files,
         }
-        (temp / "checkpoint.json").write_text(json.dumps(record, indent=1), "utf-8")
+        (temp / "checkpoint.json").write_text(json.dumps({**record, "seal": _seal(record)}, indent=1), "utf-8")
         return best
 
     def _write_best(self, temp: Path, state: State) -> tuple[Path, str] | None:
@@ -131,6 +133,10 @@ class Checkpoints:
                 link_or_copy(self._best[0], path)
                 return path, self._best[1]
         return path, _write_tensors(path, state.best)
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return sha256_bytes(json.dumps(record).encode())
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
