@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance.broken_data import (
     Averaging,
+    Babbling,
     Careless,
     Chatty,
     Clairvoyant,
@@ -146,6 +147,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "check_an_empty_table_is_no_accident": (Hasty, "a table without rows raises IndexError"),
     "check_the_sample_is_what_it_says": (Greedy, r"sample\(1\) gives 2 rows"),
     "check_a_row_and_its_answer_are_inverse": (Chatty, r"ask\(row\(x, answer\)\) is another input"),
+    "check_a_stream_is_the_answer": (Babbling, "the pieces of a stream join to 'well, '"),
     "check_a_request_survives_json": (Forgetful, "an input changes on its way through JSON"),
     "check_what_is_no_input_is_refused": (Trusting, "the request None is accepted"),
     "check_examples_are_not_random": (Gambling, r"vary\(\) draws from another generator"),

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ConfigDict, Field, field_serializer
 
-from danlu.contracts import Counts, Example, Method, Operator, Source
+from danlu.contracts import Counts, Delta, Example, Method, Operator, Source
 from danlu.core import plugin
 from danlu.plugins.tasks.text_classification import TextClassification
 
@@ -178,6 +178,14 @@ class Forgetful(TextClassification):
 
     def from_json(self, value):
         return super().from_json(value)[:3]
+
+
+class Babbling(TextClassification):
+    """Streams what is no part of its answer."""
+
+    def answer(self, x, processor):
+        yield Delta("well, ")
+        return (yield from super().answer(x, processor))
 
 
 class Trusting(TextClassification):

@@ -4,12 +4,14 @@ import pytest
 
 from conformance.broken import Meddling, Silent
 from conformance.broken_data import Unpointed
-from danlu.contracts import Method, Source
+from danlu.contracts import Delta, Method, Source
 from danlu.core import plugin
 from danlu.core.errors import RecipeError
 from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.testing import checks
+from danlu.testing import tasks as task_checks
 from danlu.testing.bag import Bag
+from danlu.testing.subject import Subject
 
 
 class Everything(Method):
@@ -24,6 +26,16 @@ class Scented(Bag):
     """A backbone of a modality that no task has."""
 
     wants = {"modality": ("smell",)}
+
+
+class Spelling(TextClassification):
+    """Says its label letter by letter."""
+
+    def answer(self, x, processor):
+        answer = yield from super().answer(x, processor)
+        for letter in answer["label"]:
+            yield Delta(letter)
+        return answer
 
 
 class Seen(Bag):
@@ -74,3 +86,7 @@ def test_families_share_the_general_checks():
     assert len(general) == 6
     assert checks.checks_for("sources")[:6] == general
     assert Source.family == "sources"
+
+
+def test_a_task_may_stream_a_text_of_its_answer(tmp_path):
+    task_checks.check_a_stream_is_the_answer(Subject(Spelling(text="text", label="label"), tmp_path))

@@ -17,6 +17,8 @@ from danlu.core.errors import DataError
 from danlu.testing.partners import Trial, trial_for
 from danlu.testing.subject import ConformanceError, Subject, check, require
 
+_NEAR = 1e-4
+
 
 def _trial(subject: Subject, *, seed: int = 0) -> Trial:
     return trial_for(subject, seed=seed)
@@ -145,6 +147,19 @@ def check_answers_match_their_schema(subject: Subject) -> None:
             jsonschema.validate(json.loads(json.dumps(answer)), schema)
         except (TypeError, ValueError, jsonschema.ValidationError) as error:
             raise ConformanceError(f"an answer is not what its schema says: {str(error).splitlines()[0]}") from error
+
+
+@check("tasks")
+def check_a_stream_is_the_answer(subject: Subject) -> None:
+    """A stream ends with the answer that a batch gives; its pieces, where there are any, join to a text in it."""
+    trial = _trial(subject)
+    predictor = trial.predictor()
+    for x, answer in zip(trial.inputs[:4], predictor(trial.inputs[:4]), strict=True):
+        *pieces, (_, last) = predictor.stream(x)
+        require(trial.task.distance(last, answer) <= _NEAR, "a stream ends with another answer than a batch gives")
+        texts = answer.values() if isinstance(answer, Mapping) else [answer]
+        told = "".join(map(str, pieces))
+        require(not pieces or told in texts, f"the pieces of a stream join to {told!r}, which is not in the answer")
 
 
 @check("tasks")
