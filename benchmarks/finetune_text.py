@@ -170,6 +170,8 @@ def prepare(folder: Path) -> Path:
 
 def compare(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Examples per second of every side, and how many times faster danlu is than the others."""
+    if not rounds:
+        return {}
     total = {name: {key: sum(r[name][key] for r in rounds) for key in rounds[0][name]} for name in rounds[0]}
     ours = total["danlu"]
     return {

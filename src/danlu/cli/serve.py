@@ -23,6 +23,7 @@ registry_versions = lazy("danlu.registry.versions")
 door = lazy("danlu.serving.door")
 front = lazy("danlu.serving.front")
 hosting = lazy("danlu.serving.hosting")
+lone = lazy("danlu.serving.lone")
 metrics = lazy("danlu.serving.metrics")
 server = lazy("danlu.serving.server")
 wire = lazy("danlu.serving.wire")
@@ -64,6 +65,8 @@ class Published:
         predictor = bundle.load(folder, batch_size=_BATCH, check=False, threads=self.threads)
         shared = "threads" in bundle.describe(folder).form.settings
         workers = max(1, machine.cpu_threads() // self.threads) if shared else 1
+        if workers > 1:
+            predictor.form = lone.LoneForm(predictor.form, bundle.load(folder, check=False).form)
         sample = version.metadata.get("sample", ()) if form == forms.default else ()
         return hosting.Loaded(version.reference, number, form, predictor, sample, tolerance, workers)
 
