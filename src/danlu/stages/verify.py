@@ -77,7 +77,7 @@ class Verify(Stage):
                 measured = judging.measure_all(of_form, ask, rows.inputs, folder)
                 sample = _sample(data.task, ask)  # of the last one, which is the served form
             scored[name] = judging.score_all(metrics, asked[name], rows.gold, seed=self.seed)
-            before = _one_by_one(place, rows, events) if singly else asked.get(spec.of, [])
+            before = _one_by_one(place, rows, events) if singly else asked.get(spec.of or "", [])
             against = agreement(data.task, before, asked[name]) if spec.of else None
             costs = _costs(metrics, scored[spec.of], scored[name]) if spec.of else {}
             found[name] = {
