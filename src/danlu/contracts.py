@@ -1,8 +1,7 @@
 """The promises of every family; the values they share are in `values.py` and can be imported from here too.
 
-Read this file to write a plug-in: derive from one of these classes, in a file named for it. Nothing here imports
-torch, so a model that needs none (an ONNX form) is served without it. Outside the training loop an array is a numpy
-array; inside it, in a `Batch`, a torch tensor: a task writes `encode` and `decode` with numpy, `loss` with tensors.
+To write a plug-in, derive from one of these classes, in a file named for it. Nothing here imports torch. Outside the
+training loop an array is numpy's; in a `Batch` in it, a torch tensor: `loss` alone of a task is written with tensors.
 
 Four ideas carry the rest:
 1. An answer is a talk with the model: `Task.answer` is a generator that yields examples and is sent their outputs.
@@ -57,10 +56,7 @@ class Source(Plugin):
         return ()
 
     def fingerprint(self) -> str | None:
-        """What the rows depend on beyond the settings and the files they point at; None: never reuse.
-
-        The default says: nothing else. Files and model locations among the settings are fingerprinted by the plan.
-        """
+        """What the rows depend on beyond the settings and the files they point at; None: never reuse."""
         return ""
 
 
@@ -70,6 +66,8 @@ class Operator(Plugin):
     family: ClassVar[str] = "operators"
     splits: ClassVar[tuple[str, ...]] = ()
     """Where it may work: empty is the whole table before it is split; augmentation says `("train",)`."""
+    by_row: ClassVar[bool] = False
+    """Whether it treats each row alone, so that a table too large for memory may come to it in pieces."""
 
     @abstractmethod
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:

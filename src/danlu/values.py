@@ -104,7 +104,9 @@ class Columns:
 class Counts:
     """What an operator did to a table: nothing it drops or changes goes uncounted.
 
-    `samples` holds up to ten pairs (before, after); after is None for a dropped row.
+    `samples` holds up to ten pairs (before, after); after is None for a dropped row. `by` says how many rows each rule
+    or kind dropped or changed (a row may count for several). `why` says of a row, by its place in the table that was
+    given, why it went or what was done to it, in a few words without the row's content.
     """
 
     rows_in: int
@@ -112,6 +114,8 @@ class Counts:
     changed: int = 0
     samples: list[tuple[Any, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    by: dict[str, int] = field(default_factory=dict)
+    why: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

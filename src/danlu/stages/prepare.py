@@ -217,6 +217,7 @@ def _told(name: str, counts: Counts) -> dict[str, Any]:
         "rows_in": counts.rows_in,
         "rows_out": counts.rows_out,
         "changed": counts.changed,
+        "by": counts.by,
         "samples": counts.samples,
         "notes": counts.notes,
     }

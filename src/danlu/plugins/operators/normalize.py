@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,8 @@ class Normalize(Operator):
     NFKC (Unicode Annex 15) also turns full-width letters, digits and punctuation into half-width ones and `①` into `1`;
     choose NFC to keep them.
     """
+
+    by_row: ClassVar[bool] = True
 
     columns: tuple[str, ...] = ()
     """The columns; empty: those that the task asks about."""
