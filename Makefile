@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TORCH_INDEX ?=
 
-# OpenMP's busy waiting costs a factor when another job shares the cores.
+# OpenMP's long busy waiting costs a factor when another job shares the cores (docs/decisions.md, 23).
 export OMP_WAIT_POLICY ?= PASSIVE
-export GOMP_SPINCOUNT  ?= 0
+export GOMP_SPINCOUNT  ?= 1000
 
 .PHONY: setup quickstart test check docs bench proof clean
 

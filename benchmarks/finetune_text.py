@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.update(HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
+os.environ.update(HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="1000", TOKENIZERS_PARALLELISM="false")
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from danlu.blocks.dataset import DataSet
 from danlu.contracts import Example
 from danlu.core.artifact import Store
 from danlu.core.events import Events
+from danlu.core.machine import tune_threads_env
 from danlu.plugins.backbones.pretrained import Pretrained
 from danlu.stages.prepare import Prepare
 from danlu.training.batches import sorted_batches
@@ -126,6 +127,8 @@ def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 def work(name: str, folder: Path) -> None:
     """A worker: one line `[examples, seed]` in, one line of JSON out; warmed up before the first."""
+    if name == "danlu":
+        tune_threads_env()  # as its command line does
     side = Side(name, folder)
     side.run(128, 0)
     print(json.dumps("ready"), flush=True)

@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = {
     **dict.fromkeys(("core",), 0),
-    **dict.fromkeys(("contracts", "values", "bundle", "predictor", "blocks"), 1),
+    **dict.fromkeys(("contracts", "values", "rows", "bundle", "predictor", "blocks"), 1),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
     **dict.fromkeys(("recipe", "draft"), 4),
@@ -32,6 +32,7 @@ TORCH_FREE = (
     "api",
     "contracts",
     "values",
+    "rows",
     "predictor",
     "bundle",
     "registry",

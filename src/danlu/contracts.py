@@ -21,6 +21,7 @@ import numpy as np
 
 from danlu.core.errors import RecipeError
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
+from danlu.rows import Operator, Source
 
 from danlu.values import (  # isort: skip
     Answer, Arrays, Batch, Columns, Context, Counts, Delta, Example, Form, Head, Processor, Row, Turn,
@@ -39,39 +40,6 @@ __all__ = [
     "Files", "Form", "Head", "Location", "Method", "Metric", "Operator", "Plugin", "Processor", "Runtime", "Settings",
     "Source", "Stage", "Task", "Technique", "Tracker", "Turn", "collate", "iterate_rows", "labels_of", "slot",
 ]  # fmt: skip
-
-
-class Source(Plugin):
-    """Where rows come from. It never knows the task."""
-
-    family: ClassVar[str] = "sources"
-    asks_class: ClassVar[tuple[str, ...]] = ("fingerprint",)
-
-    @abstractmethod
-    def rows(self, split: str = "") -> Iterable[pa.RecordBatch]:
-        """The rows of a named split, or all of them for `""`; raises DataError saying file and line."""
-
-    def splits(self) -> tuple[str, ...]:
-        """The splits the source itself brings; empty where it has none."""
-        return ()
-
-    def fingerprint(self) -> str | None:
-        """What the rows depend on beyond the settings and the files they point at; None: never reuse."""
-        return ""
-
-
-class Operator(Plugin):
-    """Data set to data set, with counts of what it changed. It never drops or changes a row uncounted."""
-
-    family: ClassVar[str] = "operators"
-    splits: ClassVar[tuple[str, ...]] = ()
-    """Where it may work: empty is the whole table before it is split; augmentation says `("train",)`."""
-    by_row: ClassVar[bool] = False
-    """Whether it treats each row alone, so that a table too large for memory may come to it in pieces."""
-
-    @abstractmethod
-    def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
-        """The changed table and what was done to it."""
 
 
 class Backbone(Plugin):

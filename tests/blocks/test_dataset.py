@@ -17,7 +17,7 @@ def table(*texts, label="yes"):
 
 @pytest.fixture
 def data(tmp_path):
-    tables = {"train": table("a", "b"), "validation": table("c"), "test": table("d", "e")}
+    tables = {"train": [table("a"), table("b")], "validation": [table("c")], "test": [table("d", "e")]}
     return DataSet.write(tmp_path, TASK, tables, {"notes": ["as found"]})
 
 
@@ -58,7 +58,7 @@ def test_a_test_row_that_leaked_into_training_is_found(data):
 
 def test_splits_that_share_an_input_are_not_written(tmp_path):
     with pytest.raises(DataError, match="both in train and in validation"):
-        DataSet.write(tmp_path, TASK, {"train": table("a"), "validation": table("A"), "test": table("b")}, {})
+        DataSet.write(tmp_path, TASK, {"train": [table("a")], "validation": [table("A")], "test": [table("b")]}, {})
     assert not (tmp_path / "dataset.json").exists()
 
 
@@ -78,14 +78,14 @@ def test_a_split_that_is_not_there_or_broken(data):
 
 
 def test_unlabelled_rows_are_not_judged(tmp_path):
-    tables = {"train": table("a"), "validation": table("b"), "test": table("c", label=None)}
+    tables = {"train": [table("a")], "validation": [table("b")], "test": [table("c", label=None)]}
     with pytest.raises(DataError, match="1 of 1 rows have no true answer"):
         DataSet.write(tmp_path, TASK, tables, {}).judged("test")
 
 
 def test_labels_are_counted(data):
     mixed = pa.concat_tables([table("a", "b"), table("c", label="no")])
-    assert label_counts(mixed, TASK) == {"no": 1, "yes": 2}
+    assert label_counts([mixed], TASK) == {"no": 1, "yes": 2}
 
 
 def test_answers_that_are_no_labels_are_not_counted(data):
@@ -97,4 +97,4 @@ def test_answers_that_are_no_labels_are_not_counted(data):
         def gold(self, row):
             return 1.5
 
-    assert label_counts(table("a"), Number(text="text", label="label")) == {}
+    assert label_counts([table("a")], Number(text="text", label="label")) == {}

@@ -20,19 +20,19 @@ def texts(n, start=0):
 
 
 def name_of(table, **options):
-    found = split(table, ["text"], **{**SHARES, **options}).rows
+    found = split(table, ["text"], **{**SHARES, **options})
     return {table.column("text")[int(row)].as_py(): name for name, rows in found.items() for row in rows}
 
 
 def test_every_row_is_in_one_split_and_in_order():
-    rows = split(texts(1000), ["text"], **SHARES).rows
+    rows = split(texts(1000), ["text"], **SHARES)
     assert list(rows) == ["train", "validation", "test"]
     assert sorted(np.concatenate(list(rows.values()))) == list(range(1000))
     assert all((np.diff(part) > 0).all() for part in rows.values())
 
 
 def test_shares_are_met_on_average():
-    rows = split(texts(20_000), ["text"], **SHARES).rows
+    rows = split(texts(20_000), ["text"], **SHARES)
     deviation = (0.2 * 0.8 / 20_000) ** 0.5
     assert abs(len(rows["test"]) / 20_000 - 0.2) < 4 * deviation
     assert abs(len(rows["validation"]) / 20_000 - 0.1) < 4 * deviation
@@ -72,7 +72,7 @@ def test_the_split_of_these_rows_never_changes():
 def test_stratified_shares_are_exact_for_every_label():
     table = texts(1000)
     labels = np.array(table.column("label").to_pylist())
-    rows = split(table, ["text"], **SHARES, stratify=list(labels)).rows
+    rows = split(table, ["text"], **SHARES, stratify=list(labels))
     for label in "ab":
         total = (labels == label).sum()
         assert (labels[rows["test"]] == label).sum() == round(0.2 * total)
@@ -85,9 +85,9 @@ def test_what_says_the_same_stays_together(stratified):
     shout = [f"  TEXT  Number {i}\u3000" for i in range(500)]
     table = pa.concat_tables([base, pa.table({"text": shout, "label": base.column("label")})])
     found = split(table, ["text"], **SHARES, stratify=table.column("label").to_pylist() if stratified else None)
-    where = {int(row): name for name, rows in found.rows.items() for row in rows}
+    where = {int(row): name for name, rows in found.items() for row in rows}
     assert all(where[row] == where[row + 500] for row in range(500))
-    assert found.keys[:500] == found.keys[500:]
+    assert row_keys(table, ["text"])[:500] == row_keys(table, ["text"])[500:]
 
 
 @settings(max_examples=30, deadline=None)
@@ -100,8 +100,9 @@ def test_no_key_is_ever_in_two_splits(cells, stratified):
         )
     except DataError:
         return
-    seen = [{found.keys[row] for row in rows} for rows in found.rows.values()]
-    assert sum(map(len, seen)) == len(set(found.keys))
+    keys = row_keys(table, ["text"])
+    seen = [{keys[row] for row in rows} for rows in found.values()]
+    assert sum(map(len, seen)) == len(set(keys))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_impossible_shares(shares):
 def test_too_few_rows():
     with pytest.raises(DataError, match=r"3 different rows are too few: no row would be in (train|validation|test)"):
         split(texts(3), ["text"], **SHARES)
-    assert len(split(texts(3), ["text"], validation=0, test=0).rows["train"]) == 3
+    assert len(split(texts(3), ["text"], validation=0, test=0)["train"]) == 3
 
 
 def test_keys_tell_values_and_columns_apart():

@@ -73,7 +73,7 @@ def test_every_operator_is_counted_with_samples(run, given, heard):
     }
     assert told["normalize"]["samples"] == [["text  number\u00a01", "text number 1"]]
     assert told["drop_duplicates"]["samples"] == [[{"text": "text number 1"}, None]]
-    assert "drop_empty: dropped 1 of 62 rows" in notes(heard)
+    assert "drop_empty: dropped 1 of 62 rows (without text 1)" in notes(heard)
 
 
 class Shout(Operator):
@@ -138,7 +138,10 @@ def test_rows_without_a_label_are_counted_when_nothing_drops_them(run, given):
         (rows(9), "9 rows are too few to split: 10 give one row"),
         (rows(40, ("same",)), "there is nothing to tell apart.*only 'same'"),
         ([{"text": f"t {k}", "label": k / 7} for k in range(40)], "numbers on a scale"),
-        ([{"text": f"t {k}", "label": float("nan")} for k in range(40)], "every row is empty"),
+        (
+            [{"text": f"t {k}", "label": float("nan")} for k in range(40)],
+            "drop_empty left none of 40 rows: 40 for without label",
+        ),
         (
             [{"text": f"t {k}", "rating": "x"} for k in range(40)],
             "there is no column 'label'; the columns are: text, rating",

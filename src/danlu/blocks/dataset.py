@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danlu.blocks.splits import row_keys
-from danlu.contracts import Task, iterate_rows, labels_of
+from danlu.blocks.journal import ROW
+from danlu.blocks.splits import Keys, key_array
+from danlu.contracts import Answer, Task, iterate_rows, labels_of
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
 
@@ -44,24 +46,30 @@ class DataSet:
             raise DataError(f"this is not a data set: {error}", where=str(folder / INFO), do=_REMAKE) from error
 
     @classmethod
-    def write(cls, folder: Path, task: Task, tables: Mapping[str, pa.Table], info: Mapping[str, Any]) -> Self:
-        """Write the splits and what is known of them; `info` gains `task`, `rows` and `digests`.
+    def write(cls, folder: Path, task: Task, tables: Mapping[str, Iterable[pa.Table]], info: Mapping[str, Any]) -> Self:
+        """Write the splits, each in pieces, and what is known of them; `info` gains `task rows digests digest`.
 
         Raises DataError when an input is in two splits.
         """
-        for split in SPLITS:
-            pq.write_table(tables[split], folder / f"{split}.parquet", compression="zstd")
-        digests = {split: split_digest(tables[split], task) for split in SPLITS}
-        rows = {split: tables[split].num_rows for split in SPLITS}
-        whole = {"task": task.plain(), "rows": rows, "digests": digests, **info}
+        asked = {split: _written(folder / f"{split}.parquet", tables[split], task) for split in SPLITS}
+        digests = {split: digest for split, (_, digest) in asked.items()}
+        rows = {split: len(keys) for split, (keys, _) in asked.items()}
+        whole = {"task": task.plain(), "rows": rows, "digests": digests, "digest": sha256_bytes(
+            "".join(digests.values()).encode()
+        ), **info}  # fmt: skip
         made = cls(folder, task, whole)
-        made.check_leaks()
+        _refuse_shared({split: keys for split, (keys, _) in asked.items()}, folder)
         text = json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
         (folder / INFO).write_text(text, encoding="utf-8")
         return made
 
     def table(self, split: str) -> pa.Table:
         """The rows of a split, in their frozen order."""
+        table = self.numbered(split)
+        return table.drop_columns([ROW]) if ROW in table.column_names else table
+
+    def numbered(self, split: str) -> pa.Table:
+        """`table` with the column `ROW`: which row of the source each one was."""
         if split not in SPLITS:
             raise DataError(f"there is no split {split!r}", where=str(self.folder), do=f"one of {', '.join(SPLITS)}")
         path = self.folder / f"{split}.parquet"
@@ -93,26 +101,66 @@ class DataSet:
 
     def check_leaks(self) -> None:
         """Raise DataError when the same input is in two splits: a model would be measured on what it learnt."""
-        asked = {split: set(row_keys(self.table(split), self.task.columns().ask)) for split in SPLITS}
-        for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
-            shared = len(asked[one] & asked[other])
-            if shared:
-                what = f"{shared} inputs are both in {one} and in {other}"
-                raise DataError(what, where=str(self.folder), do="add drop_duplicates to the operators")
+        asked = {split: key_array(self.table(split), self.task.columns().ask) for split in SPLITS}
+        _refuse_shared(asked, self.folder)
+
+
+def _refuse_shared(asked: Mapping[str, Keys], folder: Path) -> None:
+    for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        shared = len(np.intersect1d(asked[one], asked[other]))
+        if shared:
+            what = f"{shared} inputs are both in {one} and in {other}"
+            raise DataError(what, where=str(folder), do="add drop_duplicates to the operators")
+
+
+def _written(path: Path, pieces: Iterable[pa.Table], task: Task) -> tuple[Keys, str]:
+    """Write a split's rows; the keys of its inputs, and its digest."""
+    asked, whole, writer = [], [], None
+    try:
+        for piece in pieces:
+            writer = writer or pq.ParquetWriter(path, piece.schema, compression="zstd")
+            writer.write_table(piece)
+            asked.append(key_array(piece, task.columns().ask))
+            whole.append(_digests(piece, task))
+    finally:
+        if writer is not None:
+            writer.close()
+    return np.concatenate(asked), _digest(np.concatenate(whole))
+
+
+def _digests(table: pa.Table, task: Task) -> Keys:
+    columns = task.columns()
+    return key_array(table, list(dict.fromkeys((*columns.ask, *columns.gold))), exact=True)
+
+
+def _digest(rows: Keys) -> str:
+    return sha256_bytes(np.sort(rows).tobytes())
 
 
 def split_digest(table: pa.Table, task: Task) -> str:
     """SHA-256 of the sorted row digests: the same for the same rows in any order."""
-    columns = task.columns()
-    names = list(dict.fromkeys((*columns.ask, *columns.gold)))
-    return sha256_bytes(b"".join(sorted(row_keys(table, names, exact=True))))
+    return _digest(_digests(table, task))
 
 
-def label_counts(table: pa.Table, task: Task) -> dict[str, int]:
+def true_answers(pieces: Iterable[pa.Table], task: Task) -> Iterator[tuple[Answer | None, int]]:
+    """What is true of rows, each different truth once in a piece, with the number of its rows."""
+    columns = list(dict.fromkeys(task.columns().gold))
+    for piece in pieces:
+        truth = piece.select(columns)
+        if any(pa.types.is_nested(field.type) for field in truth.schema):  # Arrow groups by plain values alone
+            yield from ((task.gold(row), 1) for row in iterate_rows(truth))
+            continue
+        counted = truth.group_by(columns, use_threads=False).aggregate([([], "count_all")])
+        for row in iterate_rows(counted):
+            yield task.gold(row), row["count_all"]
+
+
+def label_counts(pieces: Iterable[pa.Table], task: Task) -> dict[str, int]:
     """True label → rows, one without any under the empty name; empty where the task's answers are no labels."""
     if task.gives.get("answer") not in ("label", "labels"):
         return {}
     counts: Counter[str] = Counter()
-    for row in iterate_rows(table.select(list(dict.fromkeys(task.columns().gold)))):
-        counts.update(labels_of(task.gold(row)) or ("",))
+    for answer, rows in true_answers(pieces, task):
+        for label in labels_of(answer) or ("",):
+            counts[label] += rows
     return dict(sorted(counts.items()))

@@ -7,11 +7,10 @@ splits. Which split a key falls into is a pure function of the key and the seed.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +23,10 @@ from danlu.core.errors import DataError, RecipeError
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """`rows` maps train, validation and test to row numbers, ascending; `keys` are those of all rows, in row order."""
-
-    rows: dict[str, np.ndarray[Any, np.dtype[np.int64]]]
-    keys: list[bytes]
+Keys: TypeAlias = np.ndarray[Any, Any]
+"""The keys of rows, as numpy bytes of length 16."""
+NAMES = ("train", "validation", "test")
+_TRAIN, _VALIDATION, _TEST = range(3)
 
 
 def split(
@@ -40,8 +37,8 @@ def split(
     test: float,
     seed: int = 0,
     stratify: Sequence[Any] | None = None,
-) -> Split:
-    """Cut the rows into three splits; rows whose `columns` say the same stay together.
+) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Cut into three splits: train, validation, test → row numbers; rows whose `columns` say the same stay together.
 
     Without `stratify` a key's place is compared with the shares alone: rows that are added later move no row that was
     there before, raising `validation` moves none out of test, and shares are met on average (with a standard deviation
@@ -53,16 +50,28 @@ def split(
         raise RecipeError(
             f"validation {validation:g} and test {test:g} leave nothing to train on", do="use 0.1 and 0.2"
         )
-    keys = row_keys(table, columns)
-    places = {key: _place(key, seed) for key in dict.fromkeys(keys)}
-    chosen = _by_rank(keys, places, stratify, validation, test) if stratify is not None else None
-    names = [chosen[key] if chosen else _by_place(places[key], validation, test) for key in keys]
-    rows = {name: np.flatnonzero(np.array(names, dtype=object) == name) for name in ("train", "validation", "test")}
-    for name, share in (("train", 1.0), ("validation", validation), ("test", test)):
+    keys = key_array(table, columns)
+    codes = np.unique(np.asarray(stratify), return_inverse=True)[1] if stratify is not None else None
+    parts = assign(keys, validation=validation, test=test, seed=seed, codes=codes)
+    rows = {name: np.flatnonzero(parts == part) for part, name in enumerate(NAMES)}
+    for name, share in zip(NAMES, (1.0, validation, test), strict=True):
         if share and not len(rows[name]):
-            what = f"{len(places)} different rows are too few: no row would be in {name}"
+            what = f"{len(np.unique(keys)):,} different rows are too few: no row would be in {name}"
             raise DataError(what, do="give more rows, or raise its share")
-    return Split(rows, keys)
+    return rows
+
+
+def assign(
+    keys: Keys, *, validation: float, test: float, seed: int, codes: np.ndarray[Any, Any] | None = None
+) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """The place in `NAMES` of the split of each row, as `split` says; `codes` are the rows' strata as numbers."""
+    unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    places = places_of(unique, seed)
+    if codes is None:
+        part = np.where(places < test, _TEST, np.where(places < test + validation, _VALIDATION, _TRAIN))
+    else:
+        part = _by_rank(places, codes[first], validation, test)
+    return part.astype(np.int8)[inverse]
 
 
 def rarest(labels: Sequence[Sequence[str]]) -> list[str]:
@@ -74,32 +83,29 @@ def rarest(labels: Sequence[Sequence[str]]) -> list[str]:
     return [min(one, key=lambda label: (rows[label], label), default="") for one in labels]
 
 
-def _by_place(place: float, validation: float, test: float) -> str:
-    return "test" if place < test else "validation" if place < test + validation else "train"
-
-
 def _by_rank(
-    keys: Sequence[bytes], places: dict[bytes, float], labels: Sequence[Any], validation: float, test: float
-) -> dict[bytes, str]:
-    label_of: dict[bytes, Any] = {}
-    for key, label in zip(keys, labels, strict=True):
-        label_of.setdefault(key, label)
-    of_label: dict[Any, list[bytes]] = defaultdict(list)
-    for key, label in label_of.items():
-        of_label[label].append(key)
-    chosen = {}
-    for group in of_label.values():
-        group.sort(key=lambda key: places[key])
+    places: np.ndarray[Any, Any], codes: np.ndarray[Any, Any], validation: float, test: float
+) -> np.ndarray[Any, Any]:
+    order = np.lexsort((places, codes))
+    edges = np.flatnonzero(np.diff(codes[order])) + 1
+    part = np.full(len(places), _TRAIN)
+    for group in np.split(order, edges):
         first, second = round(test * len(group)), round((test + validation) * len(group))
-        for rank, key in enumerate(group):
-            chosen[key] = "test" if rank < first else "validation" if rank < second else "train"
-    return chosen
+        part[group[:first]], part[group[first:second]] = _TEST, _VALIDATION
+    return part
 
 
-def _place(key: bytes, seed: int) -> float:
-    """A number in [0, 1) that only key and seed decide."""
-    mixed = blake2b(key, digest_size=8, key=b"split", salt=(seed % 2**64).to_bytes(8, "little")).digest()
-    return (int.from_bytes(mixed, "little") >> 11) / 2**53
+def places_of(keys: Keys, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A number in [0, 1) for each key, that only key and seed decide."""
+    salt = (seed % 2**64).to_bytes(8, "little")
+    whole = (key.ljust(_DIGEST_BYTES, b"\0") for key in keys.tolist())  # numpy takes zeros at the end for padding
+    mixed = b"".join(blake2b(key, digest_size=8, key=b"split", salt=salt).digest() for key in whole)
+    return (np.frombuffer(mixed, dtype="<u8") >> np.uint64(11)).astype(np.float64) / 2**53
+
+
+def key_array(table: pa.Table, columns: Sequence[str], *, exact: bool = False) -> Keys:
+    """`row_keys` as one array of 16 bytes a row, to be sorted and compared as a whole."""
+    return np.frombuffer(b"".join(row_keys(table, columns, exact=exact)), dtype=f"S{_DIGEST_BYTES}")
 
 
 def row_keys(table: pa.Table, columns: Sequence[str], *, exact: bool = False) -> list[bytes]:

@@ -15,6 +15,7 @@ from danlu.cli import (
     assets,
     catalogue,
     comparison,
+    data,
     machine,
     models,
     provenance,
@@ -60,6 +61,7 @@ app.command("check", rich_help_panel=_RECIPES)(recipes.check)
 app.command("plan", rich_help_panel=_RECIPES)(recipes.plan)
 app.command("run", rich_help_panel=_RECIPES)(recipes.run)
 app.add_typer(runs.app, name="runs", rich_help_panel=_RECIPES)
+app.add_typer(data.app, name="data", rich_help_panel=_RECIPES)
 app.command("predict", rich_help_panel=_MODELS)(models.predict)
 app.command("serve", rich_help_panel=_MODELS)(serve.serve)
 app.command("versions", rich_help_panel=_MODELS)(registry.versions)

@@ -45,13 +45,24 @@ _CGROUPS = (
 """Limit, usage and statistics of a container's memory, in the second and in the first version of control groups."""
 
 
-def tune_threads_env() -> None:
-    """Make idle OpenMP threads sleep instead of spin, unless the environment says otherwise.
+SPINS = "1000"
+"""How often a waiting OpenMP thread of GCC's library looks before it sleeps: some 20 microseconds."""
 
-    Must run before torch loads. Spinning threads take the core that another process, or ONNX Runtime's own pool, needs.
+
+KERNELS = "4096"
+"""How many kernels oneDNN keeps that it made for a shape."""
+
+
+def tune_threads_env() -> None:
+    """Make idle OpenMP threads sleep after a short spin, and oneDNN keep its kernels, unless told otherwise.
+
+    Must run before torch loads. Spinning threads take the core that another process, or ONNX Runtime's own pool, needs;
+    threads that sleep at once are late for each of the thousand operations of a step. Texts of 40 lengths need more
+    kernels than the 1,024 that oneDNN keeps by itself, and makes again (docs/decisions.md, 23).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
 
 
 def cpu_threads() -> int:

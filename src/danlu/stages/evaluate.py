@@ -165,7 +165,7 @@ def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list
     kind = data.task.gives.get("answer")
     if kind not in ("label", "labels"):
         return {}
-    found = label_details.details(answers, gold, label_counts(data.table("train"), data.task))
+    found = label_details.details(answers, gold, label_counts([data.table("train")], data.task))
     if kind == "labels":
         return found
     worst = label_details.worst(answers, gold, _WORST)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, model_validator
 
-from danlu.blocks import splits
-from danlu.blocks.dataset import SPLITS, DataSet, label_counts
-from danlu.blocks.delimited import NOTES
+from danlu.blocks import cut as cuts
+from danlu.blocks.cut import UNKNOWN, Cut, Parts
+from danlu.blocks.dataset import SPLITS, DataSet, label_counts, true_answers
+from danlu.blocks.journal import ROW, Journal
+from danlu.blocks.pieces import Pieces
+from danlu.blocks.sifting import OWN, Sifting, said
 from danlu.blocks.sniff import sniff
-from danlu.blocks.tables import is_text, shown_rows
-from danlu.contracts import Context, Counts, Operator, Settings, Source, Stage, Task, iterate_rows, labels_of, slot
+from danlu.blocks.splits import Keys, key_array
+from danlu.blocks.tables import check_columns, is_text
+from danlu.contracts import Files, Operator, Settings, Source, Stage, Task, slot
 from danlu.core.errors import DataError
 from danlu.core.files import sha256_bytes
 from danlu.training.guards import check_labels_seen
@@ -26,15 +32,15 @@ if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
 
-_FROZEN_FIRST = ("test", "validation", "train")
-"""The order in which a source's own splits are cleaned: of equal inputs the first stays, so no test row goes."""
-_OWN = "__split__"
 _LIKE_MISSING = {"", "nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>"}
 """How spreadsheets, databases and data frames write a missing value, in lower case."""
 
 
 class Split(Settings):
-    """How the rows are cut; the rest is trained on. A split that the source itself brings is taken as it is."""
+    """How the rows are cut; the rest is trained on. A split that the source itself brings is taken as it is.
+
+    Rows whose input is the same, but for case, width and spacing, never come into two splits.
+    """
 
     model_config = ConfigDict(json_schema_extra={"x-total-below": 1})
 
@@ -42,14 +48,28 @@ class Split(Settings):
     """Share that early stopping, thresholds and the budget of a compression look at."""
     test: float = Field(default=0.2, gt=0, lt=1)
     """Share that is only measured on."""
-    by: Literal["stratified", "random"] = "stratified"
+    by: Literal["stratified", "random", "group", "time", "fold"] = "stratified"
     """`stratified` gives every label the same share in every split; a row of several labels counts for its rarest.
-    `random` cuts by what a row holds, so that rows added later move none of those that were there."""
+    `random` cuts by what a row holds, so that rows added later move none of those that were there. `group` does so by
+    the value of `column`: all rows of a patient, a customer or a shop go to one split. `time` tests on the latest rows
+    by `column`, and validates on those before them. `fold` tests on one of `folds` parts, for cross-validation."""
+    column: str | None = None
+    """The column that `group` keeps together, or that `time` sorts by (a number, a date, or text as 2026-01-31)."""
+    folds: int = Field(default=5, ge=2, le=100)
+    """How many parts `fold` cuts into; `test` is then not used."""
+    fold: int = Field(default=1, ge=1)
+    """Which of them is the test set, counted from 1."""
+    like: Files | None = None
+    """The folder of an earlier data set: its rows stay in the split they were in, only new ones are cut."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave nothing to train on")
+        if self.by in ("group", "time") and not self.column:
+            raise ValueError(f"`by: {self.by}` needs the column, as in `column: customer`")
+        if self.fold > self.folds:
+            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
         return self
 
 
@@ -72,115 +92,118 @@ class Prepare(Stage):
     """How the rows are cut."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
-        """Write `train.parquet`, `validation.parquet`, `test.parquet` and `dataset.json`.
+        """Write `train.parquet`, `validation.parquet`, `test.parquet`, `journal.parquet` and `dataset.json`.
 
-        Raises DataError for rows that can't be read, split or learnt from.
+        Rows that memory can't hold go through in pieces. Raises DataError for rows that can't be read, split or learnt
+        from.
         """
-        whole = self.read(events)
-        raw = splits.row_keys(whole, whole.column_names, exact=True)
-        settled, reasons = _settle(self.task, whole)
-        notes = _of_reading(whole) + reasons
-        told: list[dict[str, Any]] = []
-        whole = self.operate(whole, settled, "", told, events)
-        doubts = _doubtful_labels(whole, settled, str(out.about["step"]))
-        for text in doubts:
-            events.warn(text)
-        settled.resolve(whole)  # raises where the labels themselves are wrong, before the cut stumbles over them
-        tables = self.cut(whole, settled, told)
-        for name in SPLITS:
-            tables[name] = self.operate(tables[name], settled, name, told, events)
-        task = settled.resolve(tables["train"])
-        _guard(tables, task)
-        info = {
-            "operators": told,
-            "split": self.split.model_dump(),
-            "source": {**self.source.plain(), "fingerprint": _rows_digest(raw)},
-            "notes": notes + doubts,
-        }
-        data = DataSet.write(out.path, task, tables, info)
-        for text in [*notes, *(text for step in told for text in _said(step))]:
+        with TemporaryDirectory(dir=out.path) as scratch, Journal(out.path) as journal:
+            sifting = Sifting(Path(scratch), journal, events, self.seed)
+            rows, raw = sifting.read(self.source)
+            settled, reasons = _settle(self.task, rows.head())
+            columns = settled.columns()
+            rows = sifting.operate(rows, self.operators, columns)
+            doubts = _doubtful_labels(rows, settled, str(out.about["step"]))
+            for text in doubts:
+                events.warn(text)
+            settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles
+            tables = self.cut(rows, settled, sifting)
+            tables = {name: sifting.operate(tables[name], self.operators, columns, name) for name in SPLITS}
+            task = settled.resolve(_visible(tables["train"].thin(columns.gold)))
+            _guard(tables, task)
+            notes = sifting.notes + reasons
+            info = {
+                "operators": sifting.told,
+                "split": self.split.model_dump(),
+                "source": {**self.source.plain(), "fingerprint": sha256_bytes(np.sort(raw).tobytes())},
+                "sizes": sifting.sizes,
+                "notes": notes + doubts,
+            }
+            data = DataSet.write(out.path, task, tables, info)
+            labels = label_counts(tables["train"], task)
+        for text in [*notes, *(text for step in sifting.told for text in said(step))]:
             events.note(text)
         out.notes += notes + doubts
-        out.numbers |= {
-            "rows_read": len(raw),
-            **data.info["rows"],
-            "trained_labels": label_counts(tables["train"], task),
-        }
+        out.numbers |= {"rows_read": len(raw), **data.info["rows"], "trained_labels": labels}
 
-    def read(self, events: Events) -> pa.Table:
-        """All rows; where the source has splits of its own, a last column says which one a row is in."""
-        own = [name for name in _FROZEN_FIRST if name in self.source.splits()]
-        parts, done = [], 0
-        for name in own or [""]:
-            for batch in self.source.rows(name):
-                part = pa.Table.from_batches([batch])
-                parts.append(part.append_column(_OWN, pa.array([name] * part.num_rows, pa.string())) if own else part)
-                done += batch.num_rows
-                events.progress("reading", done, None, "rows")
-        events.progress("reading", done, done, "rows")
-        if not done:
-            raise DataError("the source has no rows", where=self.source.name, do="name a source that has some")
-        return pa.concat_tables(parts, promote_options="default").combine_chunks()
-
-    def operate(self, table: pa.Table, task: Task, split: str, told: list[dict[str, Any]], events: Events) -> pa.Table:
-        """The table after the operators that work on `split` (empty: on all rows, before the cut)."""
-        mine = [one for one in self.operators if (split in one.splits if split else not one.splits)]
-        for done, operator in enumerate(mine):
-            events.progress("cleaning", done, len(mine), "operators", operator=operator.name)
-            table, counts = operator.apply(table, Context(task.columns(), split, self.seed))
-            told.append(_told(f"{operator.name} on {split}" if split else operator.name, counts))
-        if mine:
-            events.progress("cleaning", len(mine), len(mine), "operators")
-        return table
-
-    def cut(self, table: pa.Table, task: Task, told: list[dict[str, Any]]) -> dict[str, pa.Table]:
+    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> dict[str, Pieces]:
         """Split → rows. Raises DataError when there are too few of them."""
-        if _OWN not in table.column_names:
-            return self.cut_by_shares(table, task, {"validation": self.split.validation, "test": self.split.test})
-        table, counts = _apart(table, task)
-        told.append(_told("keep_apart", counts))
-        names = np.array(table.column(_OWN).to_pylist(), dtype=object)
-        rows = table.drop_columns([_OWN])
-        own = {name: rows.filter(pa.array(names == name)) for name in SPLITS if (names == name).any()}
-        if "train" not in own:
-            raise DataError(
-                "the source has no split to train on", where=self.source.name, do="name a source that has one"
-            )
-        missing = {name: getattr(self.split, name) for name in ("validation", "test") if name not in own}
-        return own | (self.cut_by_shares(own["train"], task, missing) if missing else {})
+        keys = cuts.asked(rows, task)
+        own = None
+        if OWN in rows.schema.names:
+            own = _own(rows)
+            again = cuts.apart(keys, own)
+            rows = sifting.keep("keep_apart", rows, ~again, task.columns().ask)
+            keys, own = keys[~again], own[~again]
+            if again.any():
+                where = "in the source's own test or validation split too"
+                sifting.told[-1]["notes"].append(f"{int(again.sum())} rows were {where}, and were dropped")
+        parts = self.parts(rows, task, keys, own)
+        made = {name: Pieces(sifting.scratch) for name in SPLITS}
+        place = 0
+        for piece in rows:
+            mine = parts[place : place + piece.num_rows]
+            shown = piece.drop_columns([OWN]) if own is not None else piece
+            for part, name in enumerate(SPLITS):
+                made[name].add(shown.filter(pa.array(mine == part)))
+            place += piece.num_rows
+        rows.remove()
+        return made
 
-    def cut_by_shares(self, table: pa.Table, task: Task, shares: Mapping[str, float]) -> dict[str, pa.Table]:
-        """The splits that have a share, and train."""
-        least = math.ceil(1 / min(*shares.values(), 1 - sum(shares.values())))
-        if table.num_rows < least:
-            what = f"{table.num_rows} rows are too few to split: {least} give one row to each split"
-            raise DataError(what, do="give more rows; a few hundred are the least that a measurement means anything on")
-        columns = task.columns()
-        strata = _strata(table, task) if self.split.by == "stratified" else None
-        amounts = {"validation": 0.0, "test": 0.0} | dict(shares)
-        cut = splits.split(table, columns.ask, seed=self.seed, stratify=strata, **amounts)
-        return {name: table.take(pa.array(cut.rows[name])) for name in ("train", *shares)}
+    def parts(self, rows: Pieces, task: Task, keys: Keys, own: Parts | None) -> Parts:
+        """The split of every row, by its place in `SPLITS`."""
+        given = set() if own is None else {SPLITS[part] for part in np.unique(own)}
+        if own is not None and "train" not in given:
+            what = "the source has no split to train on"
+            raise DataError(what, where=self.source.name, do="name a source that has one")
+        shares = {name: getattr(self.split, name) for name in ("validation", "test") if name not in given}
+        if not shares:
+            return own if own is not None else np.zeros(0, dtype=np.int8)
+        free = np.full(len(keys), True) if own is None else own == 0
+        _check_enough(int(free.sum()), shares)
+        hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
+        how = Cut(shares, self.split.by, self.seed, self.split.column, self.split.folds, self.split.fold)
+        parts = how.parts(rows, hangs, cuts.strata(rows, task), free)
+        if self.split.like is not None:
+            known = cuts.kept_places(hangs, keys, _before(self.split.like, task))
+            parts = np.where(known == UNKNOWN, parts, known)
+        parts = parts if own is None else np.where(free, parts, own)
+        for part, name in enumerate(SPLITS):
+            if not (parts == part).any():
+                what = f"{len(np.unique(hangs)):,} different rows are too few: no row would be in {name}"
+                raise DataError(what, do="give more rows, or raise its share")
+        return parts
 
 
-def _strata(table: pa.Table, task: Task) -> list[Any] | None:
-    """What a row counts for in a stratified cut: its label, or the rarest of several; None where there is no label."""
-    truth = task.columns().gold
-    match task.gives.get("answer"):
-        case "label":
-            return splits.row_keys(table, truth, exact=True)
-        case "labels":
-            return splits.rarest([labels_of(task.gold(row)) for row in iterate_rows(table.select(truth))])
-    return None
+def _check_enough(rows: int, shares: Mapping[str, float]) -> None:
+    least = math.ceil(1 / min(*shares.values(), 1 - sum(shares.values())))
+    if rows < least:
+        what = f"{rows} rows are too few to split: {least} give one row to each split"
+        raise DataError(what, do="give more rows; a few hundred are the least that a measurement means anything on")
 
 
-def _rows_digest(keys: list[bytes]) -> str:
-    """One digest for all rows that were read, in any order."""
-    return sha256_bytes(b"".join(sorted(keys)))
+def _own(rows: Pieces) -> Parts:
+    names = rows.thin([OWN]).column(OWN)
+    return np.asarray(pc.index_in(names, value_set=pa.array(SPLITS)).to_numpy(), dtype=np.int8)
+
+
+def _before(folder: str, task: Task) -> dict[str, Keys]:
+    """Split → keys of the inputs of an earlier data set."""
+    data = DataSet.open(Path(folder).expanduser())
+    columns = task.columns().ask
+    for split in SPLITS:
+        check_columns(data.table(split), columns, option="split.like")
+    return {split: key_array(data.table(split), columns) for split in SPLITS}
+
+
+def _visible(table: pa.Table) -> pa.Table:
+    """Without the columns that are not the source's."""
+    return table.drop_columns([name for name in (OWN, ROW) if name in table.column_names])
 
 
 def _settle(task: Task, table: pa.Table) -> tuple[Task, list[str]]:
     """The task with its columns, and why they were chosen where they were left open."""
-    rows = table.drop_columns([_OWN]) if _OWN in table.column_names else table
+    rows = _visible(table)
     settled = task.settle(rows)
     columns = settled.columns()
     if lost := [name for name in (*columns.ask, *columns.gold) if name not in rows.column_names]:
@@ -190,17 +213,12 @@ def _settle(task: Task, table: pa.Table) -> tuple[Task, list[str]]:
     return settled, [] if settled == task else sniff(rows).reasons
 
 
-def _of_reading(table: pa.Table) -> list[str]:
-    """What a reader guessed, such as the encoding."""
-    told: bytes = (table.schema.metadata or {}).get(NOTES, b"")
-    return told.decode().splitlines()
-
-
-def _doubtful_labels(table: pa.Table, task: Task, step: str) -> list[str]:
+def _doubtful_labels(rows: Pieces, task: Task, step: str) -> list[str]:
     """What to say of labels that are spelled as other programs spell a missing value."""
     gold = task.columns().gold
-    if task.gives.get("answer") != "label" or not is_text(table.schema.field(gold[0]).type):
+    if task.gives.get("answer") != "label" or not is_text(rows.schema.field(gold[0]).type):
         return []
+    table = rows.thin(gold)
     counted = [(told["values"], told["counts"]) for told in pc.value_counts(table.column(gold[0])).to_pylist()]
     doubtful = {label: rows for label, rows in counted if label and label.strip().casefold() in _LIKE_MISSING}
     if not doubtful:
@@ -211,49 +229,12 @@ def _doubtful_labels(table: pa.Table, task: Task, step: str) -> list[str]:
     return [f"{what}. To drop those rows: {mend}"]
 
 
-def _told(name: str, counts: Counts) -> dict[str, Any]:
-    told = {
-        "name": name,
-        "rows_in": counts.rows_in,
-        "rows_out": counts.rows_out,
-        "changed": counts.changed,
-        "by": counts.by,
-        "samples": counts.samples,
-        "notes": counts.notes,
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
-    return plain
-
-
-def _said(step: Mapping[str, Any]) -> list[str]:
-    dropped = step["rows_in"] - step["rows_out"]
-    done = [f"dropped {dropped:,} of {step['rows_in']:,} rows"] if dropped else []
-    done += [f"changed {step['changed']:,}"] if step["changed"] else []
-    return [f"{step['name']}: {text}" for text in [*([", ".join(done)] if done else []), *step["notes"]]]
-
-
-def _apart(table: pa.Table, task: Task) -> tuple[pa.Table, Counts]:
-    """Without the rows whose input is in a split before theirs; rows come in the order of `_FROZEN_FIRST`."""
-    columns = task.columns().ask
-    split_of: dict[bytes, str] = {}
-    names, keys = table.column(_OWN).to_pylist(), splits.row_keys(table, columns)
-    again = np.array([split_of.setdefault(k, name) != name for k, name in zip(keys, names, strict=True)], dtype=bool)
-    kept = table.filter(pa.array(~again))
-    counts = Counts(table.num_rows, kept.num_rows)
-    counts.samples = [(row, None) for row in shown_rows(table, np.flatnonzero(again), columns)]
-    if again.any():
-        counts.notes.append(
-            f"{int(again.sum())} rows were in the source's own test or validation split too, and were dropped"
-        )
-    return kept, counts
-
-
-def _guard(tables: Mapping[str, pa.Table], task: Task) -> None:
+def _guard(tables: Mapping[str, Pieces], task: Task) -> None:
     """Raise DataError for rows without a truth, and for labels that no training row has."""
-    truth = list(task.columns().gold)
-    gold = {name: [task.gold(row) for row in iterate_rows(table.select(truth))] for name, table in tables.items()}
+    truth = task.columns().gold
+    gold = {name: list(true_answers(rows, task)) for name, rows in tables.items()}
     for name, answers in gold.items():
-        if missing := sum(answer is None for answer in answers):
-            what = f"{missing} of {len(answers)} rows have no true answer in {', '.join(truth)}"
+        if missing := sum(count for answer, count in answers if answer is None):
+            what = f"{missing} of {tables[name].num_rows} rows have no true answer in {', '.join(truth)}"
             raise DataError(what, where=f"split {name}", do="add drop_empty to the operators, or fill them in")
         check_labels_seen(gold["train"], answers, split=name)

@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -98,13 +99,18 @@ def _out_of_memory(fault: RuntimeError) -> bool:
     return isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in str(fault)
 
 
-def check_labels_seen(seen: Iterable[Answer | None], others: Iterable[Answer | None], *, split: str) -> None:
+Counted: TypeAlias = Iterable[tuple[Answer | None, int]]
+
+
+def check_labels_seen(seen: Counted, others: Counted, *, split: str) -> None:
     """Raise DataError when true answers of `split` name a label that no training row has.
 
-    Both are what `Task.gold` gives; answers without labels (a text, a number) pass.
+    Both are what `Task.gold` gives, with how many rows it is true of; answers without labels (a text, a number) pass.
     """
-    known = {label for answer in seen for label in labels_of(answer)}
-    unseen = Counter(label for answer in others for label in labels_of(answer) if label not in known)
+    known = {label for answer, _ in seen for label in labels_of(answer)}
+    unseen: Counter[str] = Counter()
+    for answer, rows in others:
+        unseen.update({label: rows for label in labels_of(answer) if label not in known})
     if unseen:
         first = ", ".join(f"{label!r} ({rows} rows)" for label, rows in unseen.most_common(5))
         what = f"{len(unseen)} labels of the {split} set are in no training row, so they can't be right: {first}"

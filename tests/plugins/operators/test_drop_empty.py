@@ -1,9 +1,7 @@
 import pyarrow as pa
-import pytest
 
 from danlu.blocks.pictures import PICTURE
 from danlu.contracts import Columns, Context
-from danlu.core.errors import DataError
 from danlu.plugins.operators.drop_empty import DropEmpty
 
 CONTEXT = Context(Columns(("text",), ("label",)))
@@ -20,7 +18,8 @@ def test_missing_texts_and_labels_are_dropped_and_told():
     kept, counts = DropEmpty().apply(table, CONTEXT)
     assert kept.column("n").to_pylist() == [0, 5]
     assert (counts.rows_in, counts.rows_out) == (7, 2)
-    assert counts.notes == ["4 rows without text", "1 rows without label"]
+    assert counts.by == {"without text": 4, "without label": 1}
+    assert counts.why == {1: "no text", 2: "no text", 3: "no text", 4: "no label", 6: "no text"}
     assert counts.samples[0] == ({"text": "", "label": "x"}, None)
 
 
@@ -42,14 +41,14 @@ def test_nothing_to_drop():
     table = pa.table({"text": ["a"], "label": [False]})
     kept, counts = DropEmpty().apply(table, CONTEXT)
     assert kept.equals(table)
-    assert (counts.samples, counts.notes) == ([], [])
+    assert (counts.samples, counts.by, counts.why) == ([], {}, {})
 
 
 def test_other_columns_may_be_empty():
     table = pa.table({"text": ["a"], "label": ["x"], "remark": [None]})
     assert DropEmpty().apply(table, CONTEXT)[0].num_rows == 1
-    with pytest.raises(DataError, match="every row is empty somewhere, most in the column 'remark'"):
-        DropEmpty(columns=("remark",)).apply(table, CONTEXT)
+    kept, counts = DropEmpty(columns=("remark",)).apply(table, CONTEXT)
+    assert (kept.num_rows, counts.by) == (0, {"without remark": 1})
 
 
 def test_no_more_than_ten_samples():
@@ -62,5 +61,5 @@ def test_spellings_of_a_missing_value_are_dropped_where_they_are_named():
     assert DropEmpty().apply(table, CONTEXT)[0].num_rows == 4
     kept, counts = DropEmpty(also=("NaN", "null")).apply(table, CONTEXT)
     assert kept.column("n").to_pylist() == [0, 3], "spelled as in the data"
-    assert counts.notes == ["1 rows without text", "1 rows without label"]
+    assert counts.by == {"without text": 1, "without label": 1}
     assert DropEmpty(columns=("n", "label"), also=("nan",)).apply(table, CONTEXT)[0].num_rows == 3

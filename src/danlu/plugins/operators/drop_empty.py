@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 from danlu.blocks.pictures import PICTURE
 from danlu.blocks.tables import check_columns, is_text, shown_rows
 from danlu.contracts import Context, Counts, Operator
-from danlu.core.errors import DataError
 
 
 class DropEmpty(Operator):
-    """Drops a row when any of the columns is missing: null, not a number, only white space, a picture without bytes.
+    """Drops a row when any of the columns is missing: null, not a number, only white space, a picture without bytes."""
 
-    An error when no row would be left.
-    """
+    by_row: ClassVar[bool] = True
 
     columns: tuple[str, ...] = ()
     """The columns; empty: what the task asks about, and the truth."""
@@ -30,13 +28,14 @@ class DropEmpty(Operator):
         check_columns(table, names, option="drop_empty.columns")
         empty_of = {name: _empty(table.column(name)) | self._spelled(table.column(name)) for name in names}
         empty = np.logical_or.reduce(list(empty_of.values()))
-        if empty.all():
-            worst = max(empty_of, key=lambda name: int(empty_of[name].sum()))
-            raise DataError(f"every row is empty somewhere, most in the column {worst!r}", do="check the columns")
         kept = table.filter(pa.array(~empty))
         counts = Counts(table.num_rows, kept.num_rows)
         counts.samples = [(row, None) for row in shown_rows(table, np.flatnonzero(empty), names)]
-        counts.notes = [f"{int(e.sum())} rows without {name}" for name, e in empty_of.items() if e.any()]
+        counts.by = {f"without {name}": int(e.sum()) for name, e in empty_of.items() if e.any()}
+        missing = {name: set(np.flatnonzero(e).tolist()) for name, e in empty_of.items()}
+        counts.why = {
+            int(row): f"no {', '.join(name for name in names if row in missing[name])}" for row in np.flatnonzero(empty)
+        }
         return kept, counts
 
     def _spelled(self, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

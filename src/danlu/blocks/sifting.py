@@ -1,0 +1,137 @@
+"""Rows on their way through the operators: read, counted, told, and each of them followed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from danlu.blocks.delimited import NOTES
+from danlu.blocks.journal import Journal, numbered
+from danlu.blocks.pieces import Pieces
+from danlu.blocks.splits import Keys, key_array
+from danlu.blocks.tables import MOST_SAMPLES, shown_rows
+from danlu.contracts import Columns, Context, Counts, Operator, Source
+from danlu.core.errors import DataError
+from danlu.core.events import Events
+
+FROZEN_FIRST = ("test", "validation", "train")
+"""The order in which a source's own splits are cleaned: of equal inputs the first stays, so no test row goes."""
+OWN = "__split__"
+"""The column that says which of the source's own splits a row is in, until the rows are cut."""
+
+
+@dataclass
+class Sifting:
+    """The making of a data set: what is told of each operator, and the journal of the rows."""
+
+    scratch: Path
+    """A folder for rows that are too many for memory."""
+    journal: Journal
+    events: Events
+    seed: int
+    told: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the reader guessed, such as the encoding."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """How many rows each of the source's own splits gave; under "" where it has none."""
+
+    def read(self, source: Source) -> tuple[Pieces, Keys]:
+        """All rows, numbered, and the keys of their content; the source's own splits are in the column `OWN`."""
+        own = [name for name in FROZEN_FIRST if name in source.splits()]
+        rows, keys = Pieces(self.scratch), []
+        for name in own or [""]:
+            before = rows.num_rows
+            for batch in source.rows(name):
+                piece = pa.Table.from_batches([batch])
+                self._hear(piece)
+                if own:
+                    piece = piece.append_column(OWN, pa.array([name] * piece.num_rows, pa.string()))
+                keys.append(key_array(piece, piece.column_names, exact=True))
+                rows.add(numbered(piece, rows.num_rows))
+                self.events.progress("reading", rows.num_rows, None, "rows")
+            self.sizes[name] = rows.num_rows - before
+        self.events.progress("reading", rows.num_rows, rows.num_rows, "rows")
+        if not rows.num_rows:
+            raise DataError("the source has no rows", where=source.name, do="name a source that has some")
+        return rows, np.concatenate(keys)
+
+    def _hear(self, piece: pa.Table) -> None:
+        said: bytes = (piece.schema.metadata or {}).get(NOTES, b"")
+        self.notes += [note for note in said.decode().splitlines() if note not in self.notes]
+
+    def operate(self, rows: Pieces, operators: Sequence[Operator], columns: Columns, split: str = "") -> Pieces:
+        """The rows after the operators that work on `split` (empty: on all rows, before the cut)."""
+        mine = [one for one in operators if (split in one.splits if split else not one.splits)]
+        for done, operator in enumerate(mine):
+            self.events.progress("cleaning", done, len(mine), "operators", operator=operator.name)
+            name = f"{operator.name} on {split}" if split else operator.name
+            rows = self._sifted(rows, operator, name, Context(columns, split, self.seed))
+        if mine:
+            self.events.progress("cleaning", len(mine), len(mine), "operators")
+        return rows
+
+    def _sifted(self, rows: Pieces, operator: Operator, name: str, context: Context) -> Pieces:
+        pieces = rows if operator.takes_pieces() else [rows.whole()]
+        after, counts, offset = Pieces(self.scratch), Counts(0, 0), 0
+        for before, (piece, said) in zip(pieces, operator.sift(pieces, context), strict=True):
+            self.journal.note(name, before, piece, said)
+            added(counts, said, offset)
+            after.add(piece)
+            offset += before.num_rows
+        if rows.num_rows and not after.num_rows:
+            why = ", ".join(f"{count:,} for {rule}" for rule, count in counts.by.items())
+            what = f"the operator {name} left none of {rows.num_rows:,} rows" + (f": {why}" if why else "")
+            raise DataError(what, do=f"change the options of {operator.name}, or check the columns")
+        rows.remove()
+        self.tell(name, counts)
+        return after
+
+    def keep(self, name: str, rows: Pieces, mask: np.ndarray[Any, Any], shown: Sequence[str]) -> Pieces:
+        """The rows of a mask; the others are counted under `name`, with these columns of some."""
+        after, counts, place = Pieces(self.scratch), Counts(0, 0), 0
+        for before in rows:
+            mine = mask[place : place + before.num_rows]
+            piece = before.filter(pa.array(mine))
+            said = Counts(before.num_rows, piece.num_rows)
+            said.samples = [(row, None) for row in shown_rows(before, np.flatnonzero(~mine), shown)]
+            self.journal.note(name, before, piece, said)
+            added(counts, said, place)
+            after.add(piece)
+            place += before.num_rows
+        rows.remove()
+        self.tell(name, counts)
+        return after
+
+    def tell(self, name: str, counts: Counts) -> None:
+        """Write down what an operator did, as JSON values."""
+        told = {part: getattr(counts, part) for part in ("rows_in", "rows_out", "changed", "by", "samples", "notes")}
+        self.told.append(json.loads(json.dumps({"name": name, **told}, default=str)))
+
+
+def added(total: Counts, piece: Counts, offset: int) -> None:
+    """Add the counts of a piece that begins at row `offset` to those of the pieces before it."""
+    total.rows_in += piece.rows_in
+    total.rows_out += piece.rows_out
+    total.changed += piece.changed
+    total.samples += piece.samples[: MOST_SAMPLES - len(total.samples)]
+    total.notes += [note for note in piece.notes if note not in total.notes]
+    total.by = dict(Counter(total.by) + Counter(piece.by))
+    total.why |= {offset + place: why for place, why in piece.why.items()}
+
+
+def said(step: Mapping[str, Any]) -> list[str]:
+    """What to tell of an operator's work, one text a line."""
+    dropped = step["rows_in"] - step["rows_out"]
+    done = [f"dropped {dropped:,} of {step['rows_in']:,} rows"] if dropped > 0 else []
+    done += [f"added {-dropped:,} rows to {step['rows_in']:,}"] if dropped < 0 else []
+    done += [f"changed {step['changed']:,}"] if step["changed"] else []
+    rules = ", ".join(f"{rule} {count:,}" for rule, count in step["by"].items())
+    whole = ", ".join(done) + (f" ({rules})" if rules else "")
+    return [f"{step['name']}: {text}" for text in [*([whole] if whole else []), *step["notes"]]]
