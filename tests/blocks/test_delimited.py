@@ -52,6 +52,14 @@ def test_quotes_and_lines_within_a_cell(read):
     assert read('a,b\n1,"he said ""hi""\nand left"\n').column("b").to_pylist() == ['he said "hi"\nand left']
 
 
+def test_a_quote_that_closes_early_within_a_line_is_read_as_others_read_it(read):
+    assert read('a,b\n"he" said,1\na 5" disk,2\n"x\n""y""",""\n').column("a").to_pylist() == [
+        "he said",
+        'a 5" disk',
+        'x\n"y"',
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 def test_encodings(read, encoding):
     text = "文本,标签\n" + "这家酒店的服务很好，房间也干净,好\n手机屏幕坏了，客服态度很差,差\n" * 10
@@ -80,7 +88,15 @@ def test_a_guess_is_told(read):
         ("," * 100_000 + "\n", r"header: column 1 of 100001 has no name"),
         ("a,,c\n1,2,3\n", r"header: column 2 of 3 has no name"),
         ("," * 10_000_000, r"the header is longer than a million"),
-        ("a,b\n1,2\n" + '1,"x\n2,3\n4,5\n', r"the last row, 2, holds a quote"),
+        (
+            "a,b\n1,2\n" + '1,"x\n2,3\n4,5\n',
+            r"line 3: a quote .* never closed: it swallows all rows up to the last line, 5",
+        ),
+        ('a,b\n1,2\n"x,3\n4,5\n', r"line 3: a quote .* never closed"),
+        ('a,b\n1,2\n"x,3\n4,5\n"y, z",6\n7,8\n', r"line 3: a quote .* not closed before the next one, on line 5"),
+        ('a,b\n1,2\n"x,3\n"y",4\n5,6\n', r"line 3: a quote .* not closed before the next one, on line 4.*\n.*twice"),
+        ('a,"b\n1,2\n', r"line 1: a quote .* never closed"),
+        ('a;b\r"x;""\r"";"z\r"\r', r"line 2: a quote .* not closed before the next one, on line 3"),
         ('"' + "a" * 2_000_000, r"header"),
         ("a,b\n1,x\0y\n", r"line 2: it holds NUL bytes"),
     ],

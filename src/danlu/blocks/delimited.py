@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
 from danlu.blocks.textfile import Scan, scan
@@ -21,8 +23,10 @@ NOTES = b"danlu.notes"
 """Key of a schema's metadata: what was guessed while reading, a note a line, to be shown to the user."""
 
 _DELIMITERS = (",", "\t", ";", "|")
+_CLOSE_IT = 'close it where its cell ends, or write a quote within a cell twice ("")'
 _SNIFFED_ROWS = 50
 _SNIFFED_CHARACTERS = 1 << 20
+_TO_CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 _LEAST_BLOCK = 4 << 20
 _BYTES_PER_CHARACTER = 4
 
@@ -36,18 +40,22 @@ def read_delimited(path: Path, *, delimiter: str = "", encoding: str = "") -> It
     layout = _layout(path, scan(path, encoding), delimiter)
     metadata = {NOTES: "\n".join(layout.scan.notes).encode()} if layout.scan.notes else None
     schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata)
-    rows, last = 0, None
+    rows, breaks = 0, False
     for batch in _batches(path, layout):
+        rows += batch.num_rows
+        breaks = breaks or (layout.scan.quotes > 0 and any(_breaks(column) for column in batch.columns))
         if batch.num_rows:
-            rows, last = rows + batch.num_rows, batch
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-    if last is None:
+    if not rows:
         raise DataError("it has a header but no rows", where=str(path), do="add rows")
-    if layout.scan.quotes % 2 and any(
-        "\n" in (cell.as_py() or "") for cell in last.slice(last.num_rows - 1).columns[-1]
-    ):
-        what = f'the last row, {rows}, holds a quote (") that is never closed, and what follows it'
-        raise DataError(what, where=str(path), do='write a quote within a cell twice (""), and quote the cell')
+    if breaks and (fault := _unclosed(path, layout)):
+        raise fault
+
+
+def _breaks(column: pa.Array) -> bool:
+    """Whether a cell holds several lines."""
+    found = pc.any(pc.match_substring_regex(column, r"[\r\n]")).as_py()
+    return bool(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +139,11 @@ def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
 
 
 def _explain(path: Path, layout: _Layout, said: str) -> DataError:
+    if unclosed := _unclosed(path, layout):
+        return unclosed
     if "straddl" in said or "too large" in said:
         what = "a row is longer than a block; is there a quote that is never closed?"
-        return DataError(what, where=str(path), do='write a quote within a cell twice (""), and quote the cell')
+        return DataError(what, where=str(path), do=_CLOSE_IT)
     ragged = _ragged_row(path, layout)
     if ragged is None:
         return DataError(f"it can't be read: {said}", where=str(path), do="check the file in a text editor")
@@ -144,6 +154,34 @@ def _explain(path: Path, layout: _Layout, said: str) -> DataError:
         f'quote a cell that holds {layout.delimiter!r}: "a, b"' if len(cells) > len(layout.names) else "fill in the row"
     )
     return DataError(what, where=f"{path}, line {line}", do=do)
+
+
+def _unclosed(path: Path, layout: _Layout) -> DataError | None:
+    """What to say of the first quote that swallows lines and is not closed where a cell ends; None where none does.
+
+    The quote that then ends the cell is the one that was to open another: what follows it is neither a delimiter nor
+    the end of a line.
+    """
+    opening = re.compile(rf'(?:^|{re.escape(layout.delimiter)})"')
+    opened, line = 0, 0
+    with path.open(encoding=layout.scan.encoding, newline="") as file:
+        for line, text in enumerate(file, 1):
+            place = 0 if opened or '"' in text else len(text)
+            while place < len(text):
+                found = _TO_CLOSING.match(text, place) if opened else opening.search(text, place)
+                if found is None:
+                    break
+                place = found.end()
+                if opened and opened < line and text[place : place + 1] not in (layout.delimiter, "\r", "\n", ""):
+                    what = f'a quote (") opens here and is not closed before the next one, on line {line}: the rows'
+                    return DataError(
+                        f"{what} between are read as one cell", where=f"{path}, line {opened}", do=_CLOSE_IT
+                    )
+                opened = 0 if opened else line
+    if not opened:
+        return None
+    what = f'a quote (") opens here and is never closed: it swallows all rows up to the last line, {line}'
+    return DataError(what, where=f"{path}, line {opened}", do=_CLOSE_IT)
 
 
 def _ragged_row(path: Path, layout: _Layout) -> tuple[int, list[str]] | None:
