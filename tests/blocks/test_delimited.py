@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from danlu.blocks import delimited
-from danlu.blocks.delimited import NOTES, read_delimited
+from danlu.blocks.delimited import DOUBTS, NOTES, read_delimited
 from danlu.core.errors import DataError
 
 
@@ -83,7 +83,7 @@ def test_a_guess_is_told(read):
         ("text\nhello, you\n", r"line 2: the row and the header differ in length, 2 and 1 cells"),
         ("a,b\n", r"a header but no rows"),
         ("", r"the file is empty"),
-        ("a,b,a\n1,2,3\n", r"header: the column name 'a' stands there 2 times"),
+        ("a,b,a\n1,2,3\n", r"header: the column name 'a' stands there 2 times\n.*`header: false`"),
         ("a, a \n1,2\n", r"header: the column name 'a' stands there 2 times"),
         ("," * 100_000 + "\n", r"header: column 1 of 100001 has no name"),
         ("a,,c\n1,2,3\n", r"header: column 2 of 3 has no name"),
@@ -104,6 +104,24 @@ def test_a_guess_is_told(read):
 def test_what_is_wrong_is_told(read, content, match):
     with pytest.raises(DataError, match=match):
         read(content)
+
+
+def test_a_file_without_a_header_loses_no_row(read):
+    table = read("a fine film,pos\nbad,neg\n\nnice, pos\n", header=False)
+    assert table.column_names == ["c1", "c2"]
+    assert table.column("c1").to_pylist() == ["a fine film", "bad", "nice"]
+    assert table.schema.metadata is None
+    assert read("x,x\n", header=False).to_pylist() == [{"c1": "x", "c2": "x"}]
+    with pytest.raises(DataError, match="line 2: the row and the first line differ in length, 3 and 2 cells"):
+        read("a,b\n1,2,3\n", header=False)
+
+
+def test_a_first_line_that_looks_like_a_row_is_told(read):
+    told = read("a fine film,pos\x1b\nbad,neg\nnice,pos\x1b\nfair,pos\x1b\n").schema.metadata[DOUBTS].decode()
+    assert told.startswith("the first line of file.csv looks like a row, not like names of columns: 'pos")
+    assert told.endswith("stands 2 times in the first 3 rows below it\theader=false")
+    assert "\x1b" not in told
+    assert read("text,label\nbad,neg\nnice,pos\nfair,pos\n").schema.metadata is None
 
 
 def test_a_ragged_row_far_down_names_its_line(read):

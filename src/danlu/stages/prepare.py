@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import splits
 from danlu.blocks.dataset import SPLITS, DataSet, label_counts
-from danlu.blocks.delimited import NOTES
+from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.sniff import sniff
 from danlu.blocks.tables import is_text, shown_rows
 from danlu.contracts import Context, Counts, Operator, Settings, Source, Stage, Task, iterate_rows, labels_of, slot
@@ -77,14 +77,17 @@ class Prepare(Stage):
         Raises DataError for rows that can't be read, split or learnt from.
         """
         whole = self.read(events)
+        doubts = _misread(whole, f"{out.about['step']}.source.{self.source.name}")
+        for text in doubts:
+            events.warn(text)
         raw = splits.row_keys(whole, whole.column_names, exact=True)
         settled, reasons = _settle(self.task, whole)
         notes = _of_reading(whole) + reasons
         told: list[dict[str, Any]] = []
         whole = self.operate(whole, settled, "", told, events)
-        doubts = _doubtful_labels(whole, settled, str(out.about["step"]))
-        for text in doubts:
+        for text in (doubtful := _doubtful_labels(whole, settled, str(out.about["step"]))):
             events.warn(text)
+        doubts += doubtful
         settled.resolve(whole)  # raises where the labels themselves are wrong, before the cut stumbles over them
         tables = self.cut(whole, settled, told)
         for name in SPLITS:
@@ -194,6 +197,13 @@ def _of_reading(table: pa.Table) -> list[str]:
     """What a reader guessed, such as the encoding."""
     told: bytes = (table.schema.metadata or {}).get(NOTES, b"")
     return told.decode().splitlines()
+
+
+def _misread(table: pa.Table, source: str) -> list[str]:
+    """What was probably misread, and the override that mends it."""
+    told: bytes = (table.schema.metadata or {}).get(DOUBTS, b"")
+    pairs = [line.split("\t") for line in told.decode().splitlines()]
+    return [f"{what}. If it is so: {source}.{option}" for what, option in pairs]
 
 
 def _doubtful_labels(table: pa.Table, task: Task, step: str) -> list[str]:
