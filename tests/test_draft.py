@@ -338,3 +338,8 @@ def test_links_do_not_lead_astray(minilm, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     _, _, read = drafted(data, to=tmp_path / "link" / "again.yaml")
     assert Path(chosen(read, "data")["source"].settings["path"]).samefile(data)
+
+
+def test_a_folder_is_no_place_for_a_recipe(minilm, tmp_path):
+    with pytest.raises(RecipeError, match=r"it is a folder\n.*name the file to write: --to .*my\.yaml"):
+        draft(table(tmp_path / "my.csv"), tmp_path)

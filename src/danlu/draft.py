@@ -94,6 +94,9 @@ def write(made: Draft, path: Path) -> None:
 
 
 def _taken(path: Path) -> RecipeError:
+    if path.is_dir():
+        do = f"name the file to write: --to {shlex.quote(str(path / 'my.yaml'))}"
+        return RecipeError("it is a folder", where=str(path), do=do)
     do = f"danlu run {shlex.quote(str(path))}, or write another one: --to OTHER.yaml"
     return RecipeError("there is a file already, and it is left as it is", where=str(path), do=do)
 
