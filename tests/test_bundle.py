@@ -317,13 +317,32 @@ def test_forms(model: Model, tmp_path: Path) -> None:
 def test_forms_json_is_strict(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no forms\.json"):
         bundle.Forms.open(tmp_path)
-    for text in ("{", '{"default": "x", "forms": {"x": {"exact": "yes"}}}', '{"default": "x", "forms": {}, "more": 1}'):
-        (tmp_path / "forms.json").write_text(text)
-        with pytest.raises(DataError, match="is not as it was written"):
+    file = tmp_path / "forms.json"
+    for text, told in {
+        "{": "can't be read: Expecting",
+        "[]": "is not as it was written: it must be a mapping",
+        '{"forms": {}}': "is not as it was written: default: must be given",
+        '{"default": "x", "forms": {"x": {"exact": "yes"}}}': "forms.x.exact: must be true or false, not 'yes'",
+        '{"default": "x", "forms": {}, "form": 1}': "form: there is no such option; did you mean forms",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(DataError, match=rf"forms\.json: .*{told}.*\n.*get the model again"):
             bundle.Forms.open(tmp_path)
     (tmp_path / "forms.json").write_text('{"default": "../x", "forms": {"../x": {}}}')
     with pytest.raises(DataError, match="is not a plain path"):
         bundle.Forms.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["extra.pkl", "weights.pt", "pytorch_model.bin", "deep/notes.data"])
+def test_a_pickle_beside_the_forms_is_refused(name: str, tiny_bert: Path, tmp_path: Path) -> None:
+    make(tiny_bert).save(tmp_path / "m" / "trained")
+    bundle.Forms.write(tmp_path / "m", {"trained": bundle.FormSpec()}, "trained")
+    bundle.Forms.open(tmp_path / "m")
+    file = tmp_path / "m" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"\x80\x04N.")
+    with pytest.raises(DataError, match=rf"{name}: a pickled file lies among"):
+        bundle.Forms.open(tmp_path / "m")
 
 
 def test_the_families_of_the_bundle_are_those_of_the_contracts() -> None:

@@ -13,6 +13,8 @@ from bundles import Model, edit, make, shake, sign
 from danlu import bundle
 from danlu.core import plugin
 from danlu.core.errors import DataError
+from danlu.plugins.compressors.int8 import Int8
+from danlu.plugins.runtimes.onnx import Onnx
 
 
 @pytest.fixture
@@ -86,6 +88,41 @@ def test_emptied_weights_are_refused(model: Model, tmp_path: Path) -> None:
         bundle.load(folder)
 
 
+def test_emptied_weights_of_an_int8_module_are_refused(model: Model, tmp_path: Path) -> None:
+    parts = (Int8(smallest=1),)
+    folder = model.save(tmp_path / "m", parts[0].compress(model.module, []), parts)
+    bundle.load(folder)
+    edit(folder, weights=[])
+    with pytest.raises(DataError, match="no weights for"):
+        bundle.load(folder)
+
+
+@pytest.mark.parametrize("compressed", [(), (Int8(),)])
+def test_graphs_that_are_not_listed_are_refused(compressed: tuple, model: Model, tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        (path / "model.onnx").write_bytes(b"")
+        (path / "graphs.json").write_text('{"graphs": []}')
+
+    folder = tmp_path / "form"
+    bundle.save_form(folder, of=model.save(tmp_path / "m"), runtime=Onnx(), compressed=compressed, write=write)
+    edit(folder, files={})
+    with pytest.raises(DataError, match=r"bundle\.json does not name this file"):
+        bundle.load(folder)
+    (folder / "model.onnx").unlink()
+    sign(folder)
+    with pytest.raises(DataError, match=r"graphs\.json: it names no graph"):
+        bundle.load(folder)
+
+
+def test_a_file_that_is_not_named_is_refused(model: Model, tmp_path: Path) -> None:
+    folder = model.save(tmp_path / "m")
+    (folder / ".DS_Store").write_bytes(b"x")
+    bundle.load(folder)
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(DataError, match=r"added_tokens\.json: bundle\.json does not name this file.*\n.*remove it"):
+        bundle.load(folder)
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "notes.pkl", "hidden.txt2"])
 def test_a_pickle_among_the_files_is_refused(name: str, model: Model, tmp_path: Path) -> None:
     folder = model.save(tmp_path / "m")
@@ -100,13 +137,15 @@ def test_bundle_json_is_strict(model: Model, tmp_path: Path) -> None:
     plain = json.loads(good)
     cases = {
         r"in format 2; this one reads up to 1": json.dumps(plain | {"format": 2, "new": 1}),
-        r"is not as it was written: hook": json.dumps(plain | {"hook": "x"}),
+        r"is not as it was written: hook: there is no such option": json.dumps(plain | {"hook": "x"}),
         r"version 99 of the task text_classification; here is version 1": json.dumps(
             plain | {"task": plain["task"] | {"version": 99}}
         ),
         r"is not a plain path": json.dumps(plain | {"files": {"../x": "0"} | plain["files"]}),
         r"no SHA-256 for \.\./w": json.dumps(plain | {"weights": [{"file": "../w", "after": 0}]}),
-        r"settings of text_classification": json.dumps(plain | {"task": plain["task"] | {"settings": {"no": 1}}}),
+        r"settings of text_classification.no are not as they were written: there is no such option": json.dumps(
+            plain | {"task": plain["task"] | {"settings": {"no": 1}}}
+        ),
         r"there is no backbone called 'pretraned'; did you mean pretrained": json.dumps(
             plain | {"backbone": plain["backbone"] | {"name": "pretraned"}}
         ),

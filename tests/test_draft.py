@@ -172,6 +172,17 @@ def test_pictures_get_a_network_of_their_own(minilm, tmp_path):
     assert "holds pictures" in reasons
 
 
+def test_a_first_line_that_looks_like_a_row_is_read_as_one(minilm, tmp_path):
+    data = table(tmp_path / "my.csv")
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
+    text, reasons, read = drafted(data)
+    assert "120 rows, columns 'c1', 'c2', 'c3'" in reasons
+    assert "header: the first line of my.csv looks like a row, not like names of columns: 'bad' stands 59" in reasons
+    assert "write `header: true` and the names" in " ".join(text.replace("#", "").split())
+    assert columns(read) == ("text_classification", {"text": "c2", "label": "c3"})
+    assert chosen(read, "data")["source"].settings["header"] is False
+
+
 @pytest.mark.parametrize(("name", "delimiter"), [("my.csv", ";"), ("my.tsv", "\t"), ("my.txt", "|")])
 def test_other_delimiters(minilm, tmp_path, name, delimiter):
     _, _, read = drafted(table(tmp_path / name, delimiter=delimiter))
@@ -327,3 +338,8 @@ def test_links_do_not_lead_astray(minilm, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     _, _, read = drafted(data, to=tmp_path / "link" / "again.yaml")
     assert Path(chosen(read, "data")["source"].settings["path"]).samefile(data)
+
+
+def test_a_folder_is_no_place_for_a_recipe(minilm, tmp_path):
+    with pytest.raises(RecipeError, match=r"it is a folder\n.*name the file to write: --to .*my\.yaml"):
+        draft(table(tmp_path / "my.csv"), tmp_path)

@@ -49,6 +49,16 @@ class Run:
         return str(published.json("version.json")["reference"]) if published else None
 
     @property
+    def asked_as(self) -> str | None:
+        """The published version as `danlu predict` takes it: `name` in production, else `name@alias` or `name@3`."""
+        published = self._last("version")
+        if published is None:
+            return None
+        told = published.json("version.json")
+        alias = told.get("alias")
+        return str(told["name"]) if alias == "production" else f"{told['name']}@{alias or told['number']}"
+
+    @property
     def warnings(self) -> list[str]:
         """What may mislead a reader of the table, in sentences; a baseline that is not beaten comes first."""
         scores = self._last("scores")

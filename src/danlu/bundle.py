@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,7 @@ from danlu.contracts import Backbone, Compressor, Plugin, Processor, Runtime, Ta
 from danlu.core import assets, plugin
 from danlu.core.errors import DataError
 from danlu.core.files import disk_faults, link_or_copy, publish_dir, safe_join, sha256_file, temp_beside, write_atomic
+from danlu.core.settings import worded
 from danlu.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 _FILE, _FORMS = "bundle.json", "forms.json"
 _AGAIN = "get the model again: publish it anew, or run the recipe"
+
+_Read = TypeVar("_Read", bound=BaseModel)
 
 _weights: Any = plugin.lazy("danlu.blocks.weights")
 
@@ -87,31 +90,57 @@ class Description(_Strict):
 def describe(folder: Path) -> Description:
     """What the bundle in a folder says of itself; nothing is loaded. Raises DataError when it is not a bundle."""
     path = folder / _FILE
+    plain = _read_json(path)
+    if isinstance(plain.get("format"), int) and plain["format"] > FORMAT:
+        by, found = plain.get("danlu"), plain["format"]
+        what = f"was written by a newer Danlu ({by}) in format {found}; this one reads up to {FORMAT}"
+        raise DataError(what, where=str(path), do="pip install --upgrade danlu")
+    return _validated(Description, plain, path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text("utf-8"))
-        if isinstance(plain, dict) and isinstance(plain.get("format"), int) and plain["format"] > FORMAT:
-            by, found = plain.get("danlu"), plain["format"]
-            what = f"was written by a newer Danlu ({by}) in format {found}; this one reads up to {FORMAT}"
-            raise DataError(what, where=str(path), do="pip install --upgrade danlu")
-        return Description.model_validate(plain)
     except FileNotFoundError as error:
-        raise DataError(f"there is no {_FILE}, so this is no model of Danlu", where=str(folder)) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        what = f"is not as it was written: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise DataError(what, where=str(path), do=_AGAIN) from error
+        what = f"there is no {path.name}, so this is no model of Danlu"
+        raise DataError(what, where=str(path.parent), do="`danlu versions` lists the published models") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"can't be read: {error}", where=str(path), do=_AGAIN) from error
+    if not isinstance(plain, dict):
+        raise DataError("is not as it was written: it must be a mapping", where=str(path), do=_AGAIN)
+    return plain
+
+
+def _validated(kind: type[_Read], plain: dict[str, Any], path: Path) -> _Read:
+    try:
+        return kind.model_validate(plain)
+    except ValidationError as error:
+        first = worded(error, "", list(kind.model_fields))[0]
+        what = f"is not as it was written: {first.where}: {first.what:.200}"
+        raise DataError(what, where=str(path), do=_AGAIN) from error
 
 
 def check_files(folder: Path, description: Description) -> None:
-    """Raises DataError unless every file is there and has its SHA-256, and no file is a pickle."""
+    """Raises DataError unless every file is there and has its SHA-256, and none is there beside them.
+
+    A file that is not named could change the answers unseen, as an added vocabulary does; names that begin with a dot
+    are passed over.
+    """
+    _refuse_pickles(folder)
     for name, digest in description.files.items():
         path = safe_join(folder, name)
         if not path.is_file():
             raise DataError("a file of the model is missing", where=str(path), do=_AGAIN)
         if sha256_file(path) != digest:
             raise DataError("a file of the model was changed: its SHA-256 is another", where=str(path), do=_AGAIN)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in {_FILE, *description.files} and not path.name.startswith("."):
+            what = f"{_FILE} does not name this file, so nobody knows what it holds"
+            raise DataError(what, where=str(path), do=f"remove it, or {_AGAIN}")
+
+
+def _refuse_pickles(folder: Path) -> None:
     if pickled := assets.pickles(folder):
         what = "a pickled file lies among the model's files; loading one can run any program, so it must not be there"
         raise DataError(what, where=str(pickled[0]), do="remove it")
@@ -193,11 +222,12 @@ def _entry(part: Part, folder: Path) -> plugin.Entry:
 
 
 def _chosen(part: Part, folder: Path) -> Any:
-    _entry(part, folder)
+    entry = _entry(part, folder)
     try:
         return plugin.load(part.family, part.name)(**part.settings)
     except ValidationError as error:
-        what = f"the settings of {part.name} are not as they were written: {error}"
+        first = worded(error, part.name, list(entry.fields))[0]
+        what = f"the settings of {first.where} are not as they were written: {first.what:.200}"
         raise DataError(what, where=str(folder / _FILE), do=_AGAIN) from error
 
 
@@ -313,16 +343,12 @@ class Forms:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Raises DataError when the folder is not a model's, or a form is missing."""
+        """Raises DataError when the folder is not a model's, when a form is missing, or a pickle lies in it."""
         file = path / _FORMS
-        try:
-            read = _FormsFile.model_validate_json(file.read_bytes())
-        except FileNotFoundError as error:
-            raise DataError(f"there is no {_FORMS}, so this is no model of Danlu", where=str(path)) from error
-        except (OSError, ValueError) as error:
-            raise DataError(f"is not as it was written: {error}", where=str(file), do=_AGAIN) from error
+        read = _validated(_FormsFile, _read_json(file), file)
         forms = cls(path, read.default, read.forms)
         forms._check()
+        _refuse_pickles(path)
         return forms
 
     def _check(self) -> None:

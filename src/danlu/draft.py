@@ -59,9 +59,10 @@ def draft(data: Path, recipe: Path) -> Draft:
     """
     if recipe.exists():
         raise _taken(recipe)
-    rows, total = _read(data)
+    rows, total, doubt = _read(data)
     found = sniffing.sniff(rows)
     reasons = [f"file: {total:,} rows, columns {', '.join(map(repr, rows.column_names))}", *_notes(rows)]
+    reasons += [f"header: {doubt}"] if doubt else []
     reasons += found.reasons
     if found.label is None or not (found.text or found.image):
         missing = "the label" if found.label is None else "a text or a picture"
@@ -78,7 +79,7 @@ def draft(data: Path, recipe: Path) -> Draft:
     if model.training:
         reasons.append(f"training: {_length(total)}")
     name = _name(data)
-    return Draft(name, _recipe(name, data, recipe, total, task, model), reasons)
+    return Draft(name, _recipe(name, data, recipe, total, task, model, doubt), reasons)
 
 
 def write(made: Draft, path: Path) -> None:
@@ -93,6 +94,9 @@ def write(made: Draft, path: Path) -> None:
 
 
 def _taken(path: Path) -> RecipeError:
+    if path.is_dir():
+        do = f"name the file to write: --to {shlex.quote(str(path / 'my.yaml'))}"
+        return RecipeError("it is a folder", where=str(path), do=do)
     do = f"danlu run {shlex.quote(str(path))}, or write another one: --to OTHER.yaml"
     return RecipeError("there is a file already, and it is left as it is", where=str(path), do=do)
 
@@ -100,13 +104,25 @@ def _taken(path: Path) -> RecipeError:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(data: Path) -> tuple[Any, int]:
-    """Rows spread over the whole file, and how many it has; in bounded memory."""
+def _read(data: Path) -> tuple[Any, int, str]:
+    """Rows spread over the whole file, and how many it has; in bounded memory.
+
+    Where the first line looks like a row it is read as one, and the third value says so.
+    """
     if data.suffix.lower() not in (".csv", ".tsv", ".txt"):
         what = "is not a table that this command reads"
         raise DataError(what, where=str(data), do="give a .csv or .tsv file with a header line")
-    batches, total = _spread(plugin.load("sources", "csv")(path=str(data.absolute())).rows())
-    return pyarrow.Table.from_batches(batches), total
+    source = plugin.load("sources", "csv")
+    batches, total = _spread(source(path=str(data.absolute())).rows())
+    told = (batches[0].schema.metadata or {}).get(delimited.DOUBTS, b"").decode().partition("\t")[0]
+    if not told:
+        return pyarrow.Table.from_batches(batches), total, ""
+    batches, total = _spread(source(path=str(data.absolute()), header=False).rows())
+    doubt = (
+        f"{told}. So it is read as a row, and the columns are c1, c2, …; "
+        "if it does name them, write `header: true` and the names in the recipe"
+    )
+    return pyarrow.Table.from_batches(batches), total, doubt
 
 
 def _spread(batches: Iterable[Any]) -> tuple[list[Any], int]:
@@ -177,7 +193,7 @@ def _name(data: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-")[:64].strip("-") or "my-model"
 
 
-def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any], model: _Model) -> str:
+def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any], model: _Model, doubt: str) -> str:
     command = printable(shlex.quote(recipe.name)).replace("\n", " ")
     small = rows * _TEST_SHARE < _SMALL_TEST
     lines = [
@@ -190,7 +206,8 @@ def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any]
         "steps:",
         "  data:",
         "    do: prepare",
-        f"    source: {{csv: {_source(data, recipe, task)}}}",
+        *_comment(doubt, 4),
+        f"    source: {{csv: {_source(data, recipe, task, header=not doubt)}}}",
         "    # The columns that were found. Where one is wrong, write another name.",
         f"    task: {_yaml(task)}",
         f"    operators: [{'' if 'image_classification' in task else 'normalize, '}drop_empty, drop_duplicates]",
@@ -207,10 +224,11 @@ def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any]
     return "\n".join(lines) + "\n"
 
 
-def _source(data: Path, recipe: Path, task: dict[str, Any]) -> str:
+def _source(data: Path, recipe: Path, task: dict[str, Any], *, header: bool) -> str:
     path = _quoted(_relative(data, recipe))
     pictures = task.get("image_classification")
-    return f"{{path: {path}, pictures: [{_yaml(pictures['image'])}]}}" if pictures else path
+    options = ["" if header else "header: false", f"pictures: [{_yaml(pictures['image'])}]" if pictures else ""]
+    return f"{{{', '.join([f'path: {path}', *filter(None, options)])}}}" if any(options) else path
 
 
 def _training(rows: int, model: _Model) -> Iterator[str]:

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from danlu.blocks import delimited
-from danlu.blocks.delimited import NOTES, read_delimited
+from danlu.blocks.delimited import DOUBTS, NOTES, read_delimited
 from danlu.core.errors import DataError
 
 
@@ -52,6 +52,14 @@ def test_quotes_and_lines_within_a_cell(read):
     assert read('a,b\n1,"he said ""hi""\nand left"\n').column("b").to_pylist() == ['he said "hi"\nand left']
 
 
+def test_a_quote_that_closes_early_within_a_line_is_read_as_others_read_it(read):
+    assert read('a,b\n"he" said,1\na 5" disk,2\n"x\n""y""",""\n').column("a").to_pylist() == [
+        "he said",
+        'a 5" disk',
+        'x\n"y"',
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 def test_encodings(read, encoding):
     text = "文本,标签\n" + "这家酒店的服务很好，房间也干净,好\n手机屏幕坏了，客服态度很差,差\n" * 10
@@ -75,12 +83,20 @@ def test_a_guess_is_told(read):
         ("text\nhello, you\n", r"line 2: the row and the header differ in length, 2 and 1 cells"),
         ("a,b\n", r"a header but no rows"),
         ("", r"the file is empty"),
-        ("a,b,a\n1,2,3\n", r"header: the column name 'a' stands there 2 times"),
+        ("a,b,a\n1,2,3\n", r"header: the column name 'a' stands there 2 times\n.*`header: false`"),
         ("a, a \n1,2\n", r"header: the column name 'a' stands there 2 times"),
         ("," * 100_000 + "\n", r"header: column 1 of 100001 has no name"),
         ("a,,c\n1,2,3\n", r"header: column 2 of 3 has no name"),
         ("," * 10_000_000, r"the header is longer than a million"),
-        ("a,b\n1,2\n" + '1,"x\n2,3\n4,5\n', r"the last row, 2, holds a quote"),
+        (
+            "a,b\n1,2\n" + '1,"x\n2,3\n4,5\n',
+            r"line 3: a quote .* never closed: it swallows all rows up to the last line, 5",
+        ),
+        ('a,b\n1,2\n"x,3\n4,5\n', r"line 3: a quote .* never closed"),
+        ('a,b\n1,2\n"x,3\n4,5\n"y, z",6\n7,8\n', r"line 3: a quote .* not closed before the next one, on line 5"),
+        ('a,b\n1,2\n"x,3\n"y",4\n5,6\n', r"line 3: a quote .* not closed before the next one, on line 4.*\n.*twice"),
+        ('a,"b\n1,2\n', r"line 1: a quote .* never closed"),
+        ('a;b\r"x;""\r"";"z\r"\r', r"line 2: a quote .* not closed before the next one, on line 3"),
         ('"' + "a" * 2_000_000, r"header"),
         ("a,b\n1,x\0y\n", r"line 2: it holds NUL bytes"),
     ],
@@ -88,6 +104,24 @@ def test_a_guess_is_told(read):
 def test_what_is_wrong_is_told(read, content, match):
     with pytest.raises(DataError, match=match):
         read(content)
+
+
+def test_a_file_without_a_header_loses_no_row(read):
+    table = read("a fine film,pos\nbad,neg\n\nnice, pos\n", header=False)
+    assert table.column_names == ["c1", "c2"]
+    assert table.column("c1").to_pylist() == ["a fine film", "bad", "nice"]
+    assert table.schema.metadata is None
+    assert read("x,x\n", header=False).to_pylist() == [{"c1": "x", "c2": "x"}]
+    with pytest.raises(DataError, match="line 2: the row and the first line differ in length, 3 and 2 cells"):
+        read("a,b\n1,2,3\n", header=False)
+
+
+def test_a_first_line_that_looks_like_a_row_is_told(read):
+    told = read("a fine film,pos\x1b\nbad,neg\nnice,pos\x1b\nfair,pos\x1b\n").schema.metadata[DOUBTS].decode()
+    assert told.startswith("the first line of file.csv looks like a row, not like names of columns: 'pos")
+    assert told.endswith("stands 2 times in the first 3 rows below it\theader=false")
+    assert "\x1b" not in told
+    assert read("text,label\nbad,neg\nnice,pos\nfair,pos\n").schema.metadata is None
 
 
 def test_a_ragged_row_far_down_names_its_line(read):

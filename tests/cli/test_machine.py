@@ -30,7 +30,9 @@ def test_a_damaged_registry_and_a_broken_plugin_are_told(danlu, digits_store, mo
     (digits_store / "registry.db").write_bytes(b"no database" * 100)
     broken = plugin.Entry("methods", "odd", "odd:Odd", "entry point", "", "", extra="odd", error="ImportError: no odd")
     monkeypatch.setattr(plugin, "entries", lambda family=None: [broken])
-    told = danlu("doctor", "--store", digits_store, "--json").json
+    said = danlu("doctor", "--store", digits_store, "--json")
+    assert (said.code, danlu("doctor", "--store", digits_store).code) == (4, 4)
+    told = said.json
     faults = {check["what"]: check["do"] for check in told["checks"] if not check["ok"]}
     assert faults["methods/odd can't be used: ImportError: no odd"] == "pip install 'danlu[odd]'"
     assert any("database" in what or "registry" in what for what in faults)

@@ -83,3 +83,13 @@ def test_a_damaged_file_is_refused(danlu, digits_store, pictures):
     said = danlu("predict", "digits", pictures[0], "--store", digits_store)
     assert said.code == 3
     assert "int8/model.onnx" in said.err
+
+
+def test_a_line_of_a_file_that_has_no_answer_is_named(danlu, digits_store, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n\n")
+    said = danlu("predict", "digits", "--file", lines, "--store", digits_store)
+    assert said.code == 3
+    assert f"{lines}, line 1: names no picture: it is empty" in said.err
+    said = danlu("predict", "digits", "no.png", "--file", lines, "--store", digits_store)
+    assert "input 0, no.png: there is no such picture" in said.err

@@ -200,6 +200,15 @@ def test_the_last_table(danlu, digits_store):
     assert "danlu predict digits" in said.out
 
 
+@pytest.mark.parametrize(
+    ("alias", "asked"), [("production", "digits"), ("null", "digits@1"), ("staging", "digits@staging")]
+)
+def test_the_next_command_is_one_that_answers(danlu, digits_store, alias, asked):
+    said = danlu("run", DIGITS, f"ship.alias={alias}", "--store", digits_store)
+    assert f'next:    danlu predict {asked} "…" --store' in said.out
+    assert danlu("versions", asked, "--card", "--store", digits_store).code == 0
+
+
 def test_a_baseline_that_is_not_beaten_is_told_in_a_sentence(danlu, digits_store, monkeypatch):
     from danlu.api import Run
 

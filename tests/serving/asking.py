@@ -96,9 +96,10 @@ def post(url, body, path="/v1/predict", method="POST", headers=None):
         return response.status, json.loads(content) if "json" in kind else content.decode(), response.headers
 
 
-def raw(url, *pieces, pause=0.0, read=True, patience=15.0):
+def raw(url, *pieces, pause=0.0, read=True, patience=15.0, end=False):
     """Bytes sent over a bare socket, and all that comes back until the other side closes, or is silent after it spoke.
 
+    With `end` this side is closed after the last piece.
     Raises TimeoutError when nothing comes for `patience` seconds.
     """
     host, _, port = urlsplit(url).netloc.partition(":")
@@ -109,6 +110,8 @@ def raw(url, *pieces, pause=0.0, read=True, patience=15.0):
                 connection.sendall(piece)
                 if pause:
                     wait.wait(pause)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
         except OSError:
             pass
         received = b""

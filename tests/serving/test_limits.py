@@ -1,7 +1,9 @@
 """What callers do wrong, over bare sockets: the answer says what, and the server goes on."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asking import Versions, head, post, predictor, raw
@@ -81,8 +83,84 @@ def test_a_keep_alive_connection_that_stops_within_its_second_head(url):
     assert received.count(b"HTTP/1.1 200") == 1
 
 
-def test_a_head_that_is_too_large(url):
-    assert status_of(raw(url, head(0, x_long="y" * 300_000))) == 400
+@pytest.mark.parametrize("size", [8200, 60_000, 300_000])
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_a_head_that_is_too_large(url, size, pause):
+    sent = head(0, x_long="y" * size)
+    received = raw(url, sent[:100], sent[100:], pause=pause)
+    assert status_of(received) == 431
+    assert b"connection: close" in received.lower()
+    assert body_of(received)["error"]["what"] == "the request's line and headers are too large"
+
+
+def test_a_path_that_is_too_large(url):
+    assert status_of(raw(url, b"GET /" + b"y" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")) == 431
+    assert status_of(raw(url, b"GET /?" + b"y" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")) == 431
+
+
+def test_a_head_within_the_limit(url):
+    good = b'{"input": "xx"}'
+    assert b"HTTP/1.1 200" in raw(url, head(len(good), x_long="y" * 8000) + good, end=True)
+
+
+GOOD = b'{"input": "xx"}'
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_a_caller_who_closes_its_side_is_answered(url, requests):
+    received = raw(url, (head(len(GOOD)) + GOOD) * requests, end=True)
+    assert received.count(b"HTTP/1.1 200") == received.count(b'"label"') == requests
+
+
+def test_an_old_caller_who_closes_its_side_gets_no_interim_response(url):
+    old = head(len(GOOD)).replace(b"HTTP/1.1", b"HTTP/1.0") + GOOD
+    assert status_of(raw(url, old, end=True)) == 200
+
+
+def test_who_closes_its_side_in_the_middle_has_left(url):
+    assert raw(url, head(100) + GOOD, end=True) == b""
+    assert raw(url, b"POST /v1/pre", end=True) == b""
+    assert raw(url, b"", end=True) == b""
+
+
+def test_who_closes_both_sides_while_it_waits_has_left():
+    free = threading.Event()
+    slow = Versions({1: lambda: predictor(before=lambda inputs: free.wait(20))})
+    free.set()
+    with running([slow], Limits(answer_seconds=15)) as (url, state):
+        free.clear()
+        raw(url, head(len(GOOD)) + GOOD, pause=0.05, read=False)
+        left = state.metrics.refused.labels("left")._value
+        until = time.monotonic() + 10
+        while not left.get() and time.monotonic() < until:
+            time.sleep(0.02)
+        free.set()
+        assert left.get() == 1
+        assert state.held == 0
+
+
+def test_the_bodies_of_all_callers_are_bounded():
+    free = threading.Event()
+    slow = Versions({1: lambda: predictor(before=lambda inputs: free.wait(20))})
+    free.set()
+    limits = Limits(body=2**20, bodies=10_000, answer_seconds=15)
+    with running([slow], limits) as (url, state), ThreadPoolExecutor(1) as pool:
+        large = {"input": "x" * 50_000}
+        assert post(url, large)[0] == 200, "one alone is taken whatever its size"
+        assert state.held == 0
+        free.clear()
+        waiting = pool.submit(post, url, large)
+        until = time.monotonic() + 10
+        while not state.held and time.monotonic() < until:
+            time.sleep(0.02)
+        assert state.held > 50_000
+        status, told, headers = post(url, {"input": "xx"})
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert told["error"]["what"] == "too many bytes of requests wait already"
+        free.set()
+        assert waiting.result()[0] == 200
+        assert post(url, {"input": "xx"})[0] == 200
+        assert state.held == 0
 
 
 def test_ten_thousand_inputs(url):

@@ -208,6 +208,19 @@ def test_a_guessed_encoding_is_told(run, heard, tmp_path):
     assert not [text for text in notes(heard) if "guess" in text]
 
 
+def test_a_header_that_looks_like_a_row_is_told_with_the_override(run, heard, tmp_path):
+    path = tmp_path / "bare.csv"
+    path.write_text("".join(f"a sentence of some words {k},{LABELS[k % 3]}\n" for k in range(60)))
+    made = run(prepare({"csv": str(path)}, task="text_classification"))
+    [text] = warnings(heard)
+    assert text.startswith("the first line of bare.csv looks like a row")
+    assert text.endswith("my_prepare.source.csv.header=false")
+    assert text in made.manifest["notes"]
+    assert made.manifest["numbers"]["rows_read"] == 59
+    made = run(prepare({"csv": {"path": str(path), "header": False}}, task="text_classification"))
+    assert (warnings(heard), made.manifest["numbers"]["rows_read"]) == ([], 60)
+
+
 class Careless(TextClassification):
     """Finds its columns too late, or never."""
 

@@ -38,7 +38,7 @@ def test_the_first_version(store, registry):
     said = []
     made = publish(store, stage(why="first try"), line(store), said)
     assert made.json("version.json") | {"digest": ""} == {
-        "reference": "reviews@1", "name": "reviews", "number": 1, "digest": "",
+        "reference": "reviews@1", "name": "reviews", "number": 1, "digest": "", "alias": "production",
     }  # fmt: skip
     version = registry.resolve("reviews")
     assert (version.number, made.json("version.json")["digest"]) == (1, version.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,42 +13,62 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
+from danlu.blocks.header import why_a_row
 from danlu.blocks.textfile import Scan, scan
 from danlu.core.errors import DataError
+from danlu.core.printable import printable
 
 NOTES = b"danlu.notes"
 """Key of a schema's metadata: what was guessed while reading, a note a line, to be shown to the user."""
+DOUBTS = b"danlu.doubts"
+"""Key of a schema's metadata: what was probably misread, one a line, with a tab and the source's option that mends it.
+"""
 
 _DELIMITERS = (",", "\t", ";", "|")
+_CLOSE_IT = 'close it where its cell ends, or write a quote within a cell twice ("")'
+_NO_HEADER = "; where the first line is a row, set `header: false`"
 _SNIFFED_ROWS = 50
 _SNIFFED_CHARACTERS = 1 << 20
+_COMPARED_ROWS = 1000
+_TO_CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 _LEAST_BLOCK = 4 << 20
 _BYTES_PER_CHARACTER = 4
 
 
-def read_delimited(path: Path, *, delimiter: str = "", encoding: str = "") -> Iterator[pa.RecordBatch]:
-    """The rows of a file with a header, every cell a string; an empty cell that is not quoted is null.
+def read_delimited(
+    path: Path, *, delimiter: str = "", encoding: str = "", header: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, every cell a string; an empty cell that is not quoted is null.
+
+    The first line names the columns, unless there is no `header`: they are c1, c2, … then. A first line that was taken
+    for names and looks like a row is told in the schema's metadata, under `DOUBTS`.
 
     Cells are not turned into numbers: `007` stays as it stands. Memory is bounded, whatever the file's size. Raises
     DataError, with the line, for everything that is wrong with the file.
     """
-    layout = _layout(path, scan(path, encoding), delimiter)
-    metadata = {NOTES: "\n".join(layout.scan.notes).encode()} if layout.scan.notes else None
-    schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata)
-    rows, last = 0, None
+    layout = _layout(path, scan(path, encoding), delimiter, header)
+    told = {NOTES: "\n".join(layout.scan.notes), DOUBTS: layout.doubt}
+    metadata = {key: text.encode() for key, text in told.items() if text}
+    schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata or None)
+    rows, breaks = 0, False
     for batch in _batches(path, layout):
+        rows += batch.num_rows
+        breaks = breaks or (layout.scan.quotes > 0 and any(_breaks(column) for column in batch.columns))
         if batch.num_rows:
-            rows, last = rows + batch.num_rows, batch
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-    if last is None:
+    if not rows:
         raise DataError("it has a header but no rows", where=str(path), do="add rows")
-    if layout.scan.quotes % 2 and any(
-        "\n" in (cell.as_py() or "") for cell in last.slice(last.num_rows - 1).columns[-1]
-    ):
-        what = f'the last row, {rows}, holds a quote (") that is never closed, and what follows it'
-        raise DataError(what, where=str(path), do='write a quote within a cell twice (""), and quote the cell')
+    if breaks and (fault := _unclosed(path, layout)):
+        raise fault
+
+
+def _breaks(column: pa.Array) -> bool:
+    """Whether a cell holds several lines."""
+    found = pc.any(pc.match_substring_regex(column, r"[\r\n]")).as_py()
+    return bool(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +76,49 @@ class _Layout:
     scan: Scan
     delimiter: str
     names: tuple[str, ...]
+    header: bool
+    doubt: str
 
 
-def _layout(path: Path, found: Scan, delimiter: str) -> _Layout:
+def _layout(path: Path, found: Scan, delimiter: str, header: bool) -> _Layout:
     with path.open(encoding=found.encoding, newline="") as file:
         head = file.read(_SNIFFED_CHARACTERS).removeprefix("\ufeff")
     delimiter = delimiter or _sniff_delimiter(head)
-    names = _header(head, delimiter, path)
-    _check_names([name.strip() for name in names], path)
-    return _Layout(found, delimiter, names)
+    first = _first_row(head, delimiter, path)
+    if not header:
+        return _Layout(found, delimiter, tuple(f"c{place}" for place in range(1, len(first) + 1)), header, "")
+    _check_names([name.strip() for name in first], path)
+    return _Layout(found, delimiter, first, header, _doubt(path, head, delimiter))
 
 
-def _header(head: str, delimiter: str, path: Path) -> tuple[str, ...]:
+def _first_row(head: str, delimiter: str, path: Path) -> tuple[str, ...]:
     do = "put the names of the columns in the first line"
     lines = io.StringIO(head, newline="")
     try:
-        names = next(row for row in csv.reader(lines, delimiter=delimiter) if row)
+        cells = next(row for row in csv.reader(lines, delimiter=delimiter) if row)
     except csv.Error as fault:
         raise DataError(f"the header can't be read: {fault}", where=str(path), do=do) from fault
     if lines.tell() == _SNIFFED_CHARACTERS:
         raise DataError("the header is longer than a million characters", where=str(path), do=do)
-    return tuple(names)
+    return tuple(cells)
+
+
+def _doubt(path: Path, head: str, delimiter: str) -> str:
+    names, *rows = _first_rows(head, delimiter, _COMPARED_ROWS)
+    why = why_a_row(names, [row for row in rows if len(row) == len(names)])
+    told = " ".join(
+        printable(f"the first line of {path.name} looks like a row, not like names of columns: {why}").split()
+    )
+    return f"{told}\theader=false" if why else ""
+
+
+def _first_rows(head: str, delimiter: str, most: int) -> list[list[str]]:
+    """Rows that are not empty, as far as they can be read."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # a cell larger than the module's limit: what came before it is enough
+        for row in islice(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), most + 1):
+            rows.append(row)
+    return [row for row in rows if row]
 
 
 def _sniff_delimiter(head: str) -> str:
@@ -85,11 +128,7 @@ def _sniff_delimiter(head: str) -> str:
 
 
 def _agreement(head: str, delimiter: str) -> tuple[float, int]:
-    rows: list[list[str]] = []
-    with suppress(csv.Error):  # a cell larger than the module's limit: what came before it is enough
-        for row in islice(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), _SNIFFED_ROWS + 1):
-            rows.append(row)
-    rows = [row for row in rows if row]
+    rows = _first_rows(head, delimiter, _SNIFFED_ROWS)
     width = len(rows[0]) if rows else 0
     if width < 2:
         return 0.0, 0
@@ -101,11 +140,13 @@ def _check_names(names: list[str], path: Path) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise DataError(
-            f"the column name {twice[0]!r} stands there {names.count(twice[0])} times", where=where, do="rename one"
+            f"the column name {twice[0]!r} stands there {names.count(twice[0])} times",
+            where=where,
+            do=f"rename one{_NO_HEADER}",
         )
     if "" in names:
         what = f"column {names.index('') + 1} of {len(names)} has no name"
-        raise DataError(what, where=where, do="name it, or remove the column")
+        raise DataError(what, where=where, do=f"name it, or remove the column{_NO_HEADER}")
 
 
 def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
@@ -114,6 +155,7 @@ def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
             encoding=layout.scan.encoding.replace("utf-8-sig", "utf-8"),
             block_size=max(_LEAST_BLOCK, 2 * _BYTES_PER_CHARACTER * layout.scan.longest_line),
             use_threads=False,
+            column_names=None if layout.header else list(layout.names),
         ),
         "parse_options": pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
         "convert_options": pacsv.ConvertOptions(
@@ -131,19 +173,49 @@ def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
 
 
 def _explain(path: Path, layout: _Layout, said: str) -> DataError:
+    if unclosed := _unclosed(path, layout):
+        return unclosed
     if "straddl" in said or "too large" in said:
         what = "a row is longer than a block; is there a quote that is never closed?"
-        return DataError(what, where=str(path), do='write a quote within a cell twice (""), and quote the cell')
+        return DataError(what, where=str(path), do=_CLOSE_IT)
     ragged = _ragged_row(path, layout)
     if ragged is None:
         return DataError(f"it can't be read: {said}", where=str(path), do="check the file in a text editor")
     line, cells = ragged
-    shown = layout.delimiter.join(cells)[:80]
-    what = f"the row and the header differ in length, {len(cells)} and {len(layout.names)} cells: {shown!r}"
+    shown, first = layout.delimiter.join(cells)[:80], "header" if layout.header else "first line"
+    what = f"the row and the {first} differ in length, {len(cells)} and {len(layout.names)} cells: {shown!r}"
     do = (
         f'quote a cell that holds {layout.delimiter!r}: "a, b"' if len(cells) > len(layout.names) else "fill in the row"
     )
     return DataError(what, where=f"{path}, line {line}", do=do)
+
+
+def _unclosed(path: Path, layout: _Layout) -> DataError | None:
+    """What to say of the first quote that swallows lines and is not closed where a cell ends; None where none does.
+
+    The quote that then ends the cell is the one that was to open another: what follows it is neither a delimiter nor
+    the end of a line.
+    """
+    opening = re.compile(rf'(?:^|{re.escape(layout.delimiter)})"')
+    opened, line = 0, 0
+    with path.open(encoding=layout.scan.encoding, newline="") as file:
+        for line, text in enumerate(file, 1):
+            place = 0 if opened or '"' in text else len(text)
+            while place < len(text):
+                found = _TO_CLOSING.match(text, place) if opened else opening.search(text, place)
+                if found is None:
+                    break
+                place = found.end()
+                if opened and opened < line and text[place : place + 1] not in (layout.delimiter, "\r", "\n", ""):
+                    what = f'a quote (") opens here and is not closed before the next one, on line {line}: the rows'
+                    return DataError(
+                        f"{what} between are read as one cell", where=f"{path}, line {opened}", do=_CLOSE_IT
+                    )
+                opened = 0 if opened else line
+    if not opened:
+        return None
+    what = f'a quote (") opens here and is never closed: it swallows all rows up to the last line, {line}'
+    return DataError(what, where=f"{path}, line {opened}", do=_CLOSE_IT)
 
 
 def _ragged_row(path: Path, layout: _Layout) -> tuple[int, list[str]] | None:

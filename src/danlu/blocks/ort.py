@@ -85,6 +85,8 @@ def graph_files(folder: Path) -> list[tuple[Path, list[str]]]:
     if stray:
         names = ", ".join(sorted(path.name for path in stray))
         raise DataError(f"graphs.json does not name {names}", where=str(folder), do=f"remove it, or {_AGAIN}")
+    if not listed:
+        raise DataError("it names no graph", where=str(index), do=_AGAIN)
     return listed
 
 

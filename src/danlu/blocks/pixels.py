@@ -63,6 +63,8 @@ def _source(x: Any) -> Any:
     if isinstance(x, bytes | bytearray | memoryview):
         return io.BytesIO(x)
     if isinstance(x, str | Path):
+        if not str(x).strip():
+            raise DataError("names no picture: it is empty", do="remove it, or write the path of a picture")
         if Path(x).exists() and not Path(x).is_file():  # opening a pipe would wait for ever
             raise DataError("is no file, and a picture is one", where=str(x), do=_DO)
         return Path(x)

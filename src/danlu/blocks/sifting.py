@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from danlu.blocks.delimited import NOTES
+from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.journal import Journal, numbered
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.splits import Keys, key_array
@@ -39,6 +39,8 @@ class Sifting:
     told: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the reader guessed, such as the encoding."""
+    doubts: list[tuple[str, str]] = field(default_factory=list)
+    """What was probably misread, and the option of the source that mends it."""
     sizes: dict[str, int] = field(default_factory=dict)
     """How many rows each of the source's own splits gave; under "" where it has none."""
 
@@ -63,8 +65,11 @@ class Sifting:
         return rows, np.concatenate(keys)
 
     def _hear(self, piece: pa.Table) -> None:
-        said: bytes = (piece.schema.metadata or {}).get(NOTES, b"")
-        self.notes += [note for note in said.decode().splitlines() if note not in self.notes]
+        told = piece.schema.metadata or {}
+        notes, doubts = (told.get(name, b"").decode().splitlines() for name in (NOTES, DOUBTS))
+        self.notes += [note for note in notes if note not in self.notes]
+        pairs = [(what, option) for what, _, option in (line.partition("\t") for line in doubts)]
+        self.doubts += [pair for pair in pairs if pair not in self.doubts]
 
     def operate(self, rows: Pieces, operators: Sequence[Operator], columns: Columns, split: str = "") -> Pieces:
         """The rows after the operators that work on `split` (empty: on all rows, before the cut)."""

@@ -29,8 +29,8 @@ _OTHER_NAMES = re.compile(
     r"^(id|idx|index|uuid|guid|no|nr|row|key|split|fold|subset|unnamed: ?\d+)$|[_ ]id$|^$|编号|序号"
 )
 _PICTURE_NAMES = re.compile(r"\.(png|jpe?g|webp|bmp|gif|tiff?)$", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*")
 _TOKEN = re.compile(r"\S+")
 _HAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _HAN_PER_WORD = 1.6
@@ -117,12 +117,13 @@ def _profile(name: str, column: pa.ChunkedArray) -> _Profile:
     cells = [cell for cell in column.to_pylist() if cell is not None and cell != "" and cell == cell]
     counted = pc.value_counts(pa.array([str(cell) for cell in cells], pa.string())).to_pylist()
     counted.sort(key=lambda entry: -entry["counts"])
-    words = float(np.mean([_words(cell) for cell in cells])) if cells and is_text(column.type) else 0.0
+    words = float(np.mean([count_words(cell) for cell in cells])) if cells and is_text(column.type) else 0.0
     common = [entry["values"] for entry in counted[:10]]
     return _Profile(name, _kind(column.type, cells), len(column), len(cells), len(counted), words, common)
 
 
-def _words(cell: str) -> float:
+def count_words(cell: str) -> float:
+    """How many words a text has; in Chinese and Japanese 1.6 characters count as one."""
     han = len(_HAN.findall(cell))
     return han / _HAN_PER_WORD + len(_TOKEN.findall(_HAN.sub(" ", cell)))
 
@@ -138,16 +139,17 @@ def _kind(kind: pa.DataType, cells: Sequence[Any]) -> str:
         return "date"
     if not is_text(kind):
         return "word"
-    if _most(_NUMBER, cells):
-        return "scale" if any(float(cell) % 1 for cell in cells if _NUMBER.fullmatch(cell)) else "number"
-    if _most(_DATE, cells):
+    if mostly(NUMBER, cells):
+        return "scale" if any(float(cell) % 1 for cell in cells if NUMBER.fullmatch(cell)) else "number"
+    if mostly(DATE, cells):
         return "date"
     if sum(bool(_PICTURE_NAMES.search(cell)) for cell in cells) > 0.9 * len(cells):
         return "picture"
     return "word"
 
 
-def _most(pattern: re.Pattern[str], cells: Sequence[str]) -> bool:
+def mostly(pattern: re.Pattern[str], cells: Sequence[str]) -> bool:
+    """Whether more than 95 % of the cells are as the pattern says."""
     return sum(bool(pattern.fullmatch(cell.strip())) for cell in cells) > 0.95 * len(cells)
 
 

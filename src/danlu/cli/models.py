@@ -51,7 +51,11 @@ def predict(
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store, imports=imports or [])
-    answers = loaded.predict(asked)
+    answers = loaded.predictor.try_all(asked)
+    for place, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            line = place - len(inputs or []) + 1
+            raise loaded.predictor.blame(answer, f"{file}, line {line}" if line > 0 else f"input {place}") from answer
     if as_json:
         print_json({"model": loaded.name, "form": loaded.form, "answers": answers})
         return

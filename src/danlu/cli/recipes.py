@@ -163,7 +163,7 @@ def _print_next(done: Any) -> None:
         made = list(done.artifacts.values())[-1]
         say(f"result   {made.kind} of {made.manifest['step']}: {made.path}")
     if done.version:
-        name = done.version.partition("@")[0]
+        name = done.asked_as
         elsewhere = "" if api.locate(None).path == done.store.path else f" --store {shlex.quote(str(done.store.path))}"
         say(f"version  {done.version}")
         say(f'next:    danlu predict {name} "…"{elsewhere}   or   danlu versions {name} --card{elsewhere}')

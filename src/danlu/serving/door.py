@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from danlu.core.errors import RecipeError
 from danlu.serving.metrics import Metrics
-from danlu.serving.wire import VERSION_HEADER, RefusedError, error
+from danlu.serving.wire import VERSION_HEADER, RefusedError, error, head_too_large
 
 _log = logging.getLogger(__name__)
 access = logging.getLogger("danlu.serving.access")
@@ -69,10 +69,16 @@ def read_keys(path: Path) -> Keys:
 
 
 class Door:
-    """The layer itself. `routes` are the paths that are counted under their own name, all others are `other`."""
+    """The layer itself. `routes` are the paths that are counted under their own name, all others are `other`.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[str], keys: Keys | None = None) -> None:
+    A request whose line and headers have more than `head` bytes is refused, also where they came in one piece.
+    """
+
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, routes: Sequence[str], head: int, keys: Keys | None = None
+    ) -> None:
         self._app, self._metrics, self._routes, self._keys = app, metrics, frozenset(routes), keys
+        self._head = head
         self.draining = False
         """Whether connections are closed after their next response."""
 
@@ -93,8 +99,11 @@ class Door:
 
         self._metrics.in_flight.inc()
         try:
-            if self._keys and scope["path"] not in OPEN and not self._keys.open_with(dict(scope["headers"])):
-                await _refuse(sending)
+            if _head_of(scope) > self._head:
+                self._metrics.refused.labels("too_large").inc()
+                await _refuse(sending, head_too_large(), (b"connection", b"close"))
+            elif self._keys and scope["path"] not in OPEN and not self._keys.open_with(dict(scope["headers"])):
+                await _refuse(sending, _no_key(), (b"www-authenticate", b"Bearer"))
             else:
                 await self._app(scope, receive, sending)
         except Exception:
@@ -115,10 +124,19 @@ class Door:
             access.info(json.dumps(told), extra={"told": told})
 
 
-async def _refuse(send: Send) -> None:
+def _head_of(scope: Scope) -> int:
+    """Bytes of a request's line and headers, but for the few of version and line ends."""
+    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+    return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+
+
+def _no_key() -> RefusedError:
     do = "send the header `Authorization: Bearer KEY` or `x-api-key: KEY`"
-    body = json.dumps(error(RefusedError(401, "a key is needed", where="headers", do=do))).encode()
-    headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    return RefusedError(401, "a key is needed", where="headers", do=do)
+
+
+async def _refuse(send: Send, fault: RefusedError, header: tuple[bytes, bytes]) -> None:
+    body = json.dumps(error(fault)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), header]
+    await send({"type": "http.response.start", "status": fault.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

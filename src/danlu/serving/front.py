@@ -50,6 +50,8 @@ class State:
     metrics: Metrics
     draining: bool = field(default=False)
     """Whether the server is about to stop and wants no new work."""
+    held: int = field(default=0)
+    """Bytes of bodies that are being read or wait for their answers."""
 
     def unready(self) -> str:
         """Why no request should be sent here; empty when they may."""
@@ -73,7 +75,7 @@ def app(state: State, keys: Keys | None = None) -> Door:
     _add_faults(served, state)
     paths = [route.path for route in served.routes]  # type: ignore[attr-defined]
     served.openapi = lambda: _openapi(served, state)  # type: ignore[method-assign]
-    return Door(served, state.metrics, paths, keys)
+    return Door(served, state.metrics, paths, state.limits.head, keys)
 
 
 def predict_path(model: Model) -> str:
@@ -86,8 +88,9 @@ def predict_path(model: Model) -> str:
 
 def _add_predict(served: FastAPI, path: str, model: Model, state: State) -> None:
     async def predict(request: Request) -> Response:
+        room = _Room(state)
         try:
-            values, single = read_request(await _body(request, state.limits), state.limits)
+            values, single = read_request(await _body(request, state.limits, room), state.limits)
             return await _answer(model, values, single, request, state)
         except RefusedError as fault:
             state.metrics.refused.labels(_KINDS[fault.status]).inc()
@@ -95,6 +98,8 @@ def _add_predict(served: FastAPI, path: str, model: Model, state: State) -> None
         except ClientDisconnect:
             state.metrics.refused.labels("left").inc()
             return Response(status_code=LEFT)
+        finally:
+            room.leave()
 
     summary = f"Ask {model.name}" + (" (the one model here)" if path == PREDICT else "")
     served.add_api_route(path, predict, methods=["POST"], summary=summary, tags=["predict"], response_class=Response)
@@ -135,8 +140,30 @@ def _answered(model: Model, serving: Serving, answers: list[Any], single: bool, 
     return _json({**({"answer": told[0]} if single else {"answers": told}), "version": version}, 200, headers)
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
-    """The body, of which no more than is allowed is held. Raises RefusedError for one that is too large or too slow."""
+class _Room:
+    """What one request takes of the memory for all bodies."""
+
+    def __init__(self, state: State) -> None:
+        self._state, self._mine = state, 0
+
+    def take(self, more: int) -> bool:
+        """Whether there is room for so many bytes more; who is alone always has it."""
+        others = self._state.held - self._mine
+        if others and self._state.held + more > self._state.limits.bodies:
+            return False
+        self._mine += more
+        self._state.held += more
+        return True
+
+    def leave(self) -> None:
+        """Give all of it back."""
+        self._state.held -= self._mine
+        self._mine = 0
+
+
+async def _body(request: Request, limits: Limits, room: _Room) -> bytes:
+    """The body, of which no more than is allowed is held. Raises RefusedError for one that is too large or too slow, or
+    for which there is no memory now."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RefusedError(415, "a compressed body is not read", where="headers", do="send it as it is")
     body, declared = bytearray(), request.headers.get("content-length", "")
@@ -145,6 +172,10 @@ async def _body(request: Request, limits: Limits) -> bytes:
     try:
         async with asyncio.timeout(limits.body_seconds):
             async for chunk in request.stream():
+                if not room.take(len(chunk)):
+                    await _pass(request)
+                    what = "too many bytes of requests wait already"
+                    raise RefusedError(503, what, do="try again in 1 s, or send fewer inputs at a time", retry_after=1)
                 body += chunk
                 if len(body) > limits.body:
                     break
@@ -157,7 +188,13 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 
 async def _too_large(request: Request, limits: Limits) -> NoReturn:
-    """Refuse a body, having let some of it pass: a caller who is still sending would else never read the refusal."""
+    await _pass(request)
+    what = f"the request is larger than {limits.body / 2**20:g} MiB"
+    raise RefusedError(413, what, do="send fewer inputs at a time")
+
+
+async def _pass(request: Request) -> None:
+    """Let some of a refused body pass: a caller who is still sending would else never read the refusal."""
     passed = 0
     if "expect" not in request.headers:
         with contextlib.suppress(TimeoutError):
@@ -167,8 +204,6 @@ async def _too_large(request: Request, limits: Limits) -> NoReturn:
                     if not message.get("more_body"):
                         break
                     passed += len(message.get("body", b""))
-    what = f"the request is larger than {limits.body / 2**20:g} MiB"
-    raise RefusedError(413, what, do="send fewer inputs at a time")
 
 
 def _refusal(fault: RefusedError) -> Response:

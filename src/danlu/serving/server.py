@@ -1,4 +1,4 @@
-"""The server process: the socket, slow callers, and an end that loses no request."""
+"""The server process: the socket, and an end that loses no request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from danlu.core.errors import MachineError
 from danlu.predictor import Predictor
+from danlu.serving.connection import Connection
 from danlu.serving.door import Door, Keys
 from danlu.serving.front import State, app
 from danlu.serving.hosting import Loaded, Model, Watcher
@@ -29,39 +29,6 @@ _LEAVE_SECONDS = 1.0
 """How long connections that are kept alive have for one more request, whose response tells them to close."""
 
 
-class _Protocol(H11Protocol):
-    """A connection that is closed when the head of a request does not come in time."""
-
-    head_seconds = 10.0
-    _head: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head = self.loop.call_later(self.head_seconds, self._too_slow)
-
-    def data_received(self, data: bytes) -> None:
-        idle = self.cycle is None or self.cycle.response_complete
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_head()
-        elif idle and self._head is None and not self.transport.is_closing():
-            self._head = self.loop.call_later(self.head_seconds, self._too_slow)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head()
-        super().connection_lost(exc)
-
-    def _stop_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-    def _too_slow(self) -> None:
-        self._head = None
-        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()
-
-
 class _Server(uvicorn.Server):
     """uvicorn, whose signals are handled by `serve`."""
 
@@ -71,7 +38,7 @@ class _Server(uvicorn.Server):
 
 
 def _server(door: Door, limits: Limits, stop_seconds: int) -> _Server:
-    protocol = type("_Timed", (_Protocol,), {"head_seconds": limits.head_seconds})
+    protocol = type("_Timed", (Connection,), {"head_seconds": limits.head_seconds})
     config = uvicorn.Config(
         door,
         http=protocol,

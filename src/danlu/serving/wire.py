@@ -32,6 +32,8 @@ class Limits:
     """Inputs in one request."""
     body: int = 8 * 2**20
     """Bytes of a request's body."""
+    bodies: int = 64 * 2**20
+    """Bytes of all bodies that are being read or wait for their answers; one alone is taken whatever its size."""
     head: int = 32 * 2**10
     """Bytes of a request's line and headers."""
     depth: int = 64
@@ -59,6 +61,11 @@ class RefusedError(DanluError):
     def __init__(self, status: int, what: str, *, where: str = "request", do: str = "", retry_after: int = 0) -> None:
         super().__init__(what, where=where, do=do)
         self.status, self.retry_after = status, retry_after
+
+
+def head_too_large() -> RefusedError:
+    """A request's line and headers are more than `Limits.head`."""
+    return RefusedError(431, "the request's line and headers are too large", where="headers", do="send fewer headers")
 
 
 def read_request(body: bytes, limits: Limits) -> tuple[list[Any], bool]:

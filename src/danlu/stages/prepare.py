@@ -100,10 +100,12 @@ class Prepare(Stage):
         with TemporaryDirectory(dir=out.path) as scratch, Journal(out.path) as journal:
             sifting = Sifting(Path(scratch), journal, events, self.seed)
             rows, raw = sifting.read(self.source)
+            at = f"{out.about['step']}.source.{self.source.name}"
+            doubts = [f"{what}. If it is so: {at}.{option}" for what, option in sifting.doubts]
             settled, reasons = _settle(self.task, rows.head())
             columns = settled.columns()
             rows = sifting.operate(rows, self.operators, columns)
-            doubts = _doubtful_labels(rows, settled, str(out.about["step"]))
+            doubts += _doubtful_labels(rows, settled, str(out.about["step"]))
             for text in doubts:
                 events.warn(text)
             settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles

@@ -80,7 +80,7 @@ class Publish(Stage):
         registry = Registry(out.store)
         before = registry.aliases(self.name).get(self.alias) if self.alias else None
         version = self.store_files(registry, model, out, metadata, [artifact.manifest for artifact in line])
-        _write(version, out)
+        _write(version, self.alias, out)
         if self.alias:
             registry.move(self.name, self.alias, to=version.number, expect=before, why=self.why)
         _tell(version, self.alias, before, events)
@@ -170,8 +170,9 @@ def _tell(version: Version, alias: str | None, before: int | None, events: Event
     events.note((published if version.created else there) + points)
 
 
-def _write(version: Version, out: Draft) -> None:
-    told = {"reference": version.reference, "name": version.name, "number": version.number, "digest": version.digest}
+def _write(version: Version, alias: str | None, out: Draft) -> None:
+    told: dict[str, Any] = {name: getattr(version, name) for name in ("reference", "name", "number", "digest")}
+    told |= {"alias": alias}
     (out.path / "version.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     (out.path / "card.md").write_text(card.markdown(version), encoding="utf-8")
     (out.path / "card.html").write_text(card.html(version), encoding="utf-8")

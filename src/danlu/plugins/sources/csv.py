@@ -31,6 +31,8 @@ class CSV(Source):
     """The character between cells; empty: found out."""
     encoding: str = ""
     """Such as `utf-8`, `gb18030` or `cp1252`; empty: found out, and told when it was a guess."""
+    header: bool = True
+    """Whether the first line names the columns. Where it is a row, the columns are `c1`, `c2`, …"""
     pictures: tuple[str, ...] = ()
     """Columns of pictures' paths, relative to the file: the pictures are read into the rows, and noticed when they
     change."""
@@ -53,4 +55,4 @@ class CSV(Source):
         return Path(self.path).expanduser()
 
     def _lines(self) -> Iterator[pa.RecordBatch]:
-        return read_delimited(self._file, delimiter=self.delimiter, encoding=self.encoding)
+        return read_delimited(self._file, delimiter=self.delimiter, encoding=self.encoding, header=self.header)

@@ -1,7 +1,7 @@
 """A run as a person watches it: each step with its progress, speed and time left, what was reused, what it took.
 
-It writes to standard error, so that what a command prints on standard output stays clean. In a terminal and in a
-notebook the running step is a live bar; elsewhere there are plain lines, at most one every ten seconds.
+It writes to standard error, so that what a command prints on standard output stays clean. In a terminal the running
+step is a live bar; elsewhere there are plain lines, at most one every ten seconds, in a notebook in the cell's output.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MARKS = {"done": ("✓", "green"), "reused": ("↺", "cyan"), "failed": ("✗",
 
 
 class Console(Tracker):
-    """Show a run on standard error: a live bar in a terminal or a notebook, plain lines elsewhere."""
+    """Show a run on standard error: a live bar in a terminal, plain lines elsewhere."""
 
     quiet: bool = False
     """Say nothing but warnings and failures."""
@@ -54,12 +54,16 @@ class Console(Tracker):
 
 
 def screen() -> Screen:
-    """Standard error, as rich sees it; in a notebook the cell's output."""
-    return Screen(stderr=True, highlight=False)
+    """Standard error, as rich sees it; in a notebook the cell's output, as plain text.
+
+    A live bar there would be an output of its own for every line, and needs ipywidgets to move at all.
+    """
+    found = Screen(stderr=True, highlight=False)
+    return Screen(force_jupyter=False, force_terminal=False, highlight=False) if found.is_jupyter else found
 
 
 def _face(screen: Screen, *, quiet: bool) -> _Face:
-    alive = (screen.is_terminal and not screen.is_dumb_terminal) or screen.is_jupyter
+    alive = screen.is_terminal and not screen.is_dumb_terminal
     if quiet:
         return _Face(screen)
     return _Live(screen) if alive and screen.encoding.startswith("utf") else _Plain(screen)
