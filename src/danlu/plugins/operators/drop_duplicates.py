@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 import pyarrow as pa
 
+from danlu.blocks.agreement import in_conflict, label_keys
 from danlu.blocks.splits import row_keys
 from danlu.blocks.tables import check_columns, shown_rows
 from danlu.contracts import Context, Counts, Operator
@@ -32,16 +31,7 @@ class DropDuplicates(Operator):
         kept = table.filter(pa.array(~again, pa.bool_()))
         counts = Counts(table.num_rows, kept.num_rows)
         counts.samples = [(row, None) for row in shown_rows(table, np.flatnonzero(again), names)]
-        conflicts = _under_two_labels(table, keys, context.columns.gold)
+        conflicts = len(in_conflict(keys, label_keys(table, context.columns.gold)))
         if conflicts:
             counts.notes.append(f"{conflicts} inputs stand under more than one label; the first label was kept")
         return kept, counts
-
-
-def _under_two_labels(table: pa.Table, keys: list[bytes], gold: tuple[str, ...]) -> int:
-    if not gold or not set(gold) <= set(table.column_names):
-        return 0
-    labels: dict[bytes, set[bytes]] = defaultdict(set)
-    for key, label in zip(keys, row_keys(table, gold, exact=True), strict=True):
-        labels[key].add(label)
-    return sum(len(found) > 1 for found in labels.values())
