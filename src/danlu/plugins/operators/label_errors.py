@@ -21,8 +21,8 @@ class LabelErrors(Operator):
     """Ranks the rows by how unlikely their label is and tells why; it drops them only when it is told to.
 
     Logistic regression on words and letters predicts every row from the others, and cleanlab (Northcutt et al., 2021)
-    judges which labels those predictions contradict. Suspicion is no proof: hard rows look wrong too. Look at what is flagged
-    before you drop it. It works on text with one label a row; anything else is left alone and told.
+    judges which labels those predictions contradict. Suspicion is no proof: hard rows look wrong too. Look at what is
+    flagged before you drop it. It works on text with one label a row; anything else is left alone and told.
     """
 
     extra: ClassVar[str] = "cleaning"
