@@ -27,8 +27,13 @@ _WORD = re.compile(rf"[{_CHARACTERS}]|[^\W{_CHARACTERS}]+(?:['’][^\W{_CHARACTE
 
 def grams(text: str, limit: int | None = None) -> list[str]:
     """The words of a text in lower case, at most `limit`, and the pairs of neighbours among them."""
-    words = _WORD.findall(text.lower())[:limit]
-    return [*words, *(f"{a} {b}" for a, b in pairwise(words))]
+    found = words(text.lower())[:limit]
+    return [*found, *(f"{a} {b}" for a, b in pairwise(found))]
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, a Chinese or Japanese character each for itself."""
+    return _WORD.findall(text)
 
 
 class GramProcessor:

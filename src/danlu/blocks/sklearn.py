@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from danlu.blocks.grams import grams
+
+_MOST_FEATURES = 200_000
 _NEVER = -30.0
 """The intercept of a label without an example: its share of the scores is below 1e-12."""
 
@@ -40,3 +45,41 @@ def logistic_regression(
     coefficients[:, seen] = np.stack([0 * taught.coef_[0], taught.coef_[0]], 1) if both else taught.coef_.T
     intercepts[seen] = np.array([0.0, taught.intercept_[0]]) if both else taught.intercept_
     return coefficients, intercepts
+
+
+def cross_validated(
+    rows: csr_matrix, labels: np.ndarray[Any, Any], folds: np.ndarray[Any, Any], c: float = 1.0
+) -> np.ndarray[Any, Any]:
+    """The probability [n, labels] of every label in each row, by models that were taught on the other folds.
+
+    `rows` [n, features] are at least 0; `labels` and `folds` [n] whole numbers from 0. One model a label, on features
+    that are weighed by how much oftener they come under it (NB-LR; Wang and Manning, 2012).
+    """
+    found = np.zeros((len(labels), labels.max() + 1))
+    for fold in np.unique(folds):
+        asked, taught = folds == fold, folds != fold
+        for label in np.unique(labels[taught]):
+            found[asked, label] = _one_against_all(rows[taught], labels[taught] == label, rows[asked], c)
+    total = found.sum(1, keepdims=True)
+    np.divide(found, total, out=found, where=total > 0)
+    return found
+
+
+def _one_against_all(rows: csr_matrix, mine: np.ndarray[Any, Any], asked: csr_matrix, c: float) -> Any:
+    if mine.all():
+        return np.ones(asked.shape[0])
+    there = rows > 0
+    with_me, without = (np.asarray(there[some].sum(0)).ravel() + 1.0 for some in (mine, ~mine))
+    ratio = np.log((with_me / with_me.sum()) / (without / without.sum()))
+    model = LogisticRegression(C=c, max_iter=1000).fit(rows.multiply(ratio).tocsr(), mine)
+    return model.predict_proba(asked.multiply(ratio).tocsr())[:, 1]
+
+
+def text_features(texts: Sequence[str]) -> csr_matrix:
+    """Weights [n, features] of the words, pairs of words and runs of two to five letters in each text (TF-IDF)."""
+    kinds = ({"analyzer": grams}, {"analyzer": "char_wb", "ngram_range": (2, 5)})
+    tables = [
+        TfidfVectorizer(sublinear_tf=True, dtype=np.float32, max_features=_MOST_FEATURES, **kind).fit_transform(texts)
+        for kind in kinds
+    ]
+    return csr_matrix(hstack(tables))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danlu.blocks.tables import MOST_SAMPLES, check_columns, is_text, shown
+from danlu.blocks.rewriting import each, rewrite
 from danlu.contracts import Context, Counts, Operator
+from danlu.core.plugin import lazy
+
+_opencc: Any = lazy("opencc", extra="cleaning")
 
 _CONTROL = (
     r"[\x00-\x08\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}\x{ad}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}"
@@ -18,6 +22,8 @@ _CONTROL = (
 """What has no look: control characters that are not white space, soft hyphens, marks of direction, width and order.
 The joiners U+200C and U+200D stay: emoji and several scripts need them."""
 _ODD_SPACE = r"[\t-\r\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"
+
+_HALF = {0x3000: " "} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
 class Normalize(Operator):
@@ -38,26 +44,18 @@ class Normalize(Operator):
     whitespace: bool = True
     """Make every run of spaces, tabs and line ends one space, and remove it at both ends."""
 
+    width: Literal["keep", "half"] = "keep"
+    """`half` turns full-width letters, digits and punctuation into half-width ones where `form` has not."""
+    chinese: Literal["keep", "simplified", "traditional"] = "keep"
+    """The characters that Chinese is written in (OpenCC)."""
+
+    def model_post_init(self, _: Any) -> None:
+        """Raises MachineError, which names what to install, before anything runs."""
+        if self.chinese != "keep":
+            _ = _opencc.OpenCC
+
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
-        names = self.columns or context.columns.ask
-        check_columns(table, names, option="normalize.columns")
-        counts = Counts(table.num_rows, table.num_rows)
-        changed = np.zeros(table.num_rows, dtype=bool)
-        for name in names:
-            before = table.column(name)
-            if not is_text(before.type):
-                counts.notes.append(f"the column {name} holds no text and was left alone")
-                continue
-            after = pa.chunked_array([self._rewrite(chunk) for chunk in before.chunks], type=before.type)
-            differs = pc.fill_null(pc.not_equal(before, after), False).to_numpy().astype(bool)
-            rows = pa.array(np.flatnonzero(differs)[: MOST_SAMPLES - len(counts.samples)])
-            counts.samples += zip(
-                map(shown, before.take(rows).to_pylist()), map(shown, after.take(rows).to_pylist()), strict=True
-            )
-            changed |= differs
-            table = table.set_column(table.column_names.index(name), name, after)
-        counts.changed = int(changed.sum())
-        return table, counts
+        return rewrite(table, self.columns or context.columns.ask, self._rewrite, option="normalize.columns")
 
     def _rewrite(self, texts: pa.Array) -> Any:
         if self.form != "none":
@@ -68,4 +66,14 @@ class Normalize(Operator):
             texts = pc.replace_substring_regex(texts, pattern=_ODD_SPACE, replacement=" ")
             texts = pc.replace_substring_regex(texts, pattern="  +", replacement=" ")
             texts = pc.utf8_trim(texts, characters=" ")
+        if self.width == "half":
+            texts = each(lambda text: text.translate(_HALF))(texts)
+        if self.chinese != "keep":
+            texts = each(_converter(self.chinese))(texts)
         return texts
+
+
+@cache
+def _converter(chinese: str) -> Callable[[str], str]:
+    convert: Callable[[str], str] = _opencc.OpenCC("t2s" if chinese == "simplified" else "s2t").convert
+    return convert

@@ -1,0 +1,30 @@
+"""Mend text that was read in the wrong encoding: `CafÃ©` to `Café` (ftfy; Speer, 2019)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from danlu.blocks.rewriting import each, rewrite
+from danlu.contracts import Context, Counts, Operator
+from danlu.core.plugin import lazy
+
+_ftfy: Any = lazy("ftfy", extra="cleaning")
+
+
+class FixEncoding(Operator):
+    """Rewrites the text columns that the task asks about where ftfy is sure which mistake was made.
+
+    Quotes, widths, ligatures and line ends stay; `normalize` is for those. What a wrong encoding lost cannot come back.
+    """
+
+    extra: ClassVar[str] = "cleaning"
+    by_row: ClassVar[bool] = True
+
+    columns: tuple[str, ...] = ()
+    """The columns; empty: those that the task asks about."""
+
+    def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
+        names = self.columns or context.columns.ask
+        return rewrite(table, names, each(_ftfy.fix_encoding), option="fix_encoding.columns")
