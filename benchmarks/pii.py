@@ -317,7 +317,9 @@ SAID = {
     "licence_plate": ["number plate {}", "license plate: {}", "Kennzeichen {}"],
 }
 FRAMES = [
-    "请联系{}，谢谢。", "我的是{}", "{}", "（{}）", "资料：{}；已核对", "他说{}不对", "Please use {} from now on.", "It is {}, I think", "({})",
+    "请联系{}，谢谢。", "我的是{}", "{}", "（{}）", "资料：{}；已核对", "他说{}不对", 
+    "Please use {} from now on.", "It is {}, I think",
+    "({})",
     "Write it down: {}!", "Bitte {} notieren", "“{}”", "客户{}已登记", "value={}", "<td>{}</td>", "\t{}\n",
 ]  # fmt: skip
 GENERATORS: dict[str, Callable[[], tuple]] = {
@@ -427,9 +429,9 @@ def judge(made: list[Sentence], faults: int) -> bool:
         found = c["right"] + c["wrong"]
         recall, precision = c["hit"] / c["planted"], c["right"] / found
         strict = c["right"] / (found + c["ambiguous"])
-        print(
-            f"| {kind} | {c['planted']:,} | {recall:.4f} | {c['exact'] / c['planted']:.4f} | {found + c['ambiguous']:,} | {precision:.4f} | {strict:.4f} |"
-        )
+        shares = [f"{share:.4f}" for share in (recall, c["exact"] / c["planted"])]
+        row = [kind, f"{c['planted']:,}", *shares, f"{found + c['ambiguous']:,}", f"{precision:.4f}", f"{strict:.4f}"]
+        print(f"| {' | '.join(row)} |")
         ok &= kind not in (*CHECKED, "all") or (recall >= 0.99 and strict >= 0.95)
     for kind, lines in shown.items():
         print(*[f"{kind}: {line}" for line in lines[:faults]], sep="\n", end="\n" * bool(lines[:faults]))
@@ -463,24 +465,21 @@ def real(show: bool) -> None:
         found = find_in(column)
         kinds = Counter(f.kind for ones in found.values() for f in ones)
         size = sum(len(text.encode()) for text in column.to_pylist() if text) / 1024
-        best = min(processor_time(lambda: find_in(column)) for _ in range(3))
-        print(
-            f"{name}: {len(column):,} rows, {size:,.0f} KB, {best / size * 1000:.4f} ms per KB; found {dict(kinds)} in {len(found)} rows"
-        )
+        best = min(processor_time(lambda column=column: find_in(column)) for _ in range(3))
+        print(f"{name}: {len(column):,} rows, {size:,.0f} KB, {best / size * 1000:.4f} ms per KB")
+        print(f"found {dict(kinds)} in {len(found)} rows")
         for row, ones in found.items() if show else ():
             text = column[row].as_py()
-            print(
-                *[
-                    f"  {f.kind}: …{text[max(0, f.start - 30) : f.start]}⟦{text[f.start : f.end]}⟧{text[f.end : f.end + 20]}…"
-                    for f in ones
-                ],
-                sep="\n",
-            )
+            for f in ones:
+                before, after = text[max(0, f.start - 30) : f.start], text[f.end : f.end + 20]
+                print(f"  {f.kind}: …{before}⟦{text[f.start : f.end]}⟧{after}…")
 
 
 HARD = (
-    "1", "1 ", "1-", "0", "aaaa@", "a@a.", "a.", "(((((", "a:", ":", "1.", "1.1.", "+1 ", "://a:", "?key=", "key=", "A1", "DE89 ", "<", "P<", "eyJa.",
-    "-----BEGIN PRIVATE KEY-----", "passport A1", "plate A1 ", "call ", "order no ", "京A", "１", "1\u200b", "\u200b", "sk-a", "token " ,
+    "1", "1 ", "1-", "0", "aaaa@", "a@a.", "a.", "(((((", "a:", ":", "1.", "1.1.", "+1 ", "://a:",
+    "?key=", "key=", "A1", "DE89 ", "<", "P<", "eyJa.",
+    "-----BEGIN PRIVATE KEY-----", "passport A1", "plate A1 ",
+    "call ", "order no ", "京A", "１", "1\u200b", "\u200b", "sk-a", "token " ,
 )  # fmt: skip
 
 
