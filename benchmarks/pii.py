@@ -317,7 +317,7 @@ SAID = {
     "licence_plate": ["number plate {}", "license plate: {}", "Kennzeichen {}"],
 }
 FRAMES = [
-    "请联系{}，谢谢。", "我的是{}", "{}", "（{}）", "资料：{}；已核对", "他说{}不对", 
+    "请联系{}，谢谢。", "我的是{}", "{}", "（{}）", "资料：{}；已核对", "他说{}不对",
     "Please use {} from now on.", "It is {}, I think",
     "({})",
     "Write it down: {}!", "Bitte {} notieren", "“{}”", "客户{}已登记", "value={}", "<td>{}</td>", "\t{}\n",

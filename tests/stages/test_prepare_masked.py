@@ -31,11 +31,13 @@ def traces(folder, heard):
 
 
 @pytest.mark.parametrize("style", ["tag", "hash", "fake", "drop"])
-def test_no_value_is_written_or_said(style, run, given, heard, monkeypatch):
+def test_no_value_is_written_or_said(style, run, heard, monkeypatch, tmp_path):
     key = "fedcba9876543210fedcba9876543210"
     monkeypatch.setenv("DANLU_MASK_KEY", key)
     operators = ({"mask_pii": {"style": style}}, "normalize", "drop_empty", "drop_duplicates")
-    made = run(Prepare(source=given(rows()), task=TASK, operators=operators))
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows())), encoding="utf-8")
+    made = run(Prepare(source={"jsonl": str(file)}, task=TASK, operators=operators))
     told = made.json("dataset.json")["operators"][0]
     assert set(told["by"]) == set(KINDS)
     text = "\n".join(traces(made.path, heard))
