@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv as pacsv
@@ -27,13 +28,16 @@ _LEAST_BLOCK = 4 << 20
 _BYTES_PER_CHARACTER = 4
 
 
-def read_delimited(path: Path, *, delimiter: str = "", encoding: str = "") -> Iterator[pa.RecordBatch]:
+def read_delimited(
+    path: Path, *, delimiter: str = "", encoding: str = "", ragged: Callable[[Any], str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """The rows of a file with a header, every cell a string; an empty cell that is not quoted is null.
 
     Cells are not turned into numbers: `007` stays as it stands. Memory is bounded, whatever the file's size. Raises
-    DataError, with the line, for everything that is wrong with the file.
+    DataError, with the line, for everything that is wrong with the file; a row of another length than the header goes
+    to `ragged`, which says "skip" or "error", when it is given.
     """
-    layout = _layout(path, scan(path, encoding), delimiter)
+    layout = replace(_layout(path, scan(path, encoding), delimiter), ragged=ragged)
     metadata = {NOTES: "\n".join(layout.scan.notes).encode()} if layout.scan.notes else None
     schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata)
     rows, last = 0, None
@@ -55,6 +59,7 @@ class _Layout:
     scan: Scan
     delimiter: str
     names: tuple[str, ...]
+    ragged: Callable[[Any], str] | None = None
 
 
 def _layout(path: Path, found: Scan, delimiter: str) -> _Layout:
@@ -115,7 +120,9 @@ def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
             block_size=max(_LEAST_BLOCK, 2 * _BYTES_PER_CHARACTER * layout.scan.longest_line),
             use_threads=False,
         ),
-        "parse_options": pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        "parse_options": pacsv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=layout.ragged
+        ),
         "convert_options": pacsv.ConvertOptions(
             column_types={name: pa.string() for plain in layout.names for name in (plain, f"\ufeff{plain}")},
             null_values=[""],
@@ -153,3 +160,16 @@ def _ragged_row(path: Path, layout: _Layout) -> tuple[int, list[str]] | None:
             return next(((reader.line_num, row) for row in reader if row and len(row) != len(layout.names)), None)
         except csv.Error:
             return None
+
+
+def row_lines(path: Path, *, delimiter: str = "", encoding: str = "") -> Iterator[tuple[int, int]]:
+    """The line that each row begins on, and how many cells it has more than the header; as `read_delimited` reads."""
+    layout = _layout(path, scan(path, encoding), delimiter)
+    with path.open(encoding=layout.scan.encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=layout.delimiter)
+        header, begins = True, 1
+        for row in reader:
+            if row and not header:
+                yield begins, len(row) - len(layout.names)
+            header = header and not row
+            begins = reader.line_num + 1
