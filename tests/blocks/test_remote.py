@@ -190,7 +190,9 @@ def bucket(endpoint, monkeypatch):
 
     def put(place, content=b""):
         url = f"http://{endpoint}/{place}"
-        urllib.request.urlopen(urllib.request.Request(url, content, {"Content-Type": "", "Authorization": signed}, method="PUT"))
+        urllib.request.urlopen(
+            urllib.request.Request(url, content, {"Content-Type": "", "Authorization": signed}, method="PUT")
+        )
 
     put("box")
     put("box/train/b.csv", b"text\nb\n")
