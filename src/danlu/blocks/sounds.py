@@ -1,4 +1,4 @@
-"""How a sound lies in a table, and what its file says of it: an Arrow struct of the file's bytes and its sample rate."""
+"""How a sound lies in a table: an Arrow struct of its file's bytes and its samples a second; and how long it lasts."""
 
 from __future__ import annotations
 
