@@ -40,9 +40,7 @@ class MediaSource(Source):
     main: ClassVar[str] = "path"
     thing: ClassVar[str]
     """What a file is: `picture`."""
-    endings: ClassVar[frozenset[str]]
-    columns: ClassVar[tuple[tuple[str, pa.DataType], ...]]
-    """The columns that `cells` gives; `label` and `file` come after them."""
+    endings: ClassVar[tuple[str, ...]]
 
     path: Files
     """The folder, relative to the recipe."""
@@ -55,6 +53,10 @@ class MediaSource(Source):
     """What is done about a broken file: `stop` there, or `skip` it, counted and told (each is then looked at twice)."""
     most_skipped: float = Field(0.01, ge=0, le=1)
     """The share of files that may be skipped; above it reading stops."""
+
+    @abstractmethod
+    def columns(self) -> list[tuple[str, pa.DataType]]:
+        """The columns that `cells` gives values of; `label` and `file` come after them."""
 
     @abstractmethod
     def cells(self, path: Path) -> tuple[Any, ...]:
@@ -70,7 +72,7 @@ class MediaSource(Source):
         if skipping.skips:
             looked = sum(len(kept) for kept in self._read(list(found.labels), skipping))
             notes += skipping.settle(looked)
-        columns = [*self.columns, ("label", pa.string()), ("file", pa.string())]
+        columns = [*self.columns(), ("label", pa.string()), ("file", pa.string())]
         schema = with_notes(pa.schema(columns), notes)
         names = [name for name in found.labels if name not in skipping.skipped]
         for kept in self._read(names, skipping):

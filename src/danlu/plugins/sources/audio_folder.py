@@ -20,8 +20,10 @@ class AudioFolder(MediaSource):
 
     extra: ClassVar[str] = "audio"
     thing: ClassVar[str] = "sound"
-    endings: ClassVar[frozenset[str]] = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif"})
-    columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = (("sound", SOUND), ("seconds", pa.float64()))
+    endings: ClassVar[tuple[str, ...]] = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+
+    def columns(self) -> list[tuple[str, pa.DataType]]:
+        return [("sound", SOUND), ("seconds", pa.float64())]
 
     def cells(self, path: Path) -> tuple[Any, ...]:
         content = path.read_bytes()

@@ -47,16 +47,17 @@ class Feedback(ParsedSource):
             do = "collect some, or `rows_with: all`" if self.rows_with == "correction" else "collect some"
             raise DataError(f"there is no request with a {self.rows_with}", where=self.path, do=do)
         for file in files:
-            kept = (row for number, row in _checked(file) if self._is_last(row, (file.name, number), last))
+            kept = (
+                row
+                for number, row in _checked(file)
+                if isinstance(row, dict) and last.get(row["id"]) == (file.name, number)
+            )
             while rows := list(islice(kept, _ROWS)):
                 columns = zip(*(_cells(row) for row in rows), strict=True)
                 yield file, pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in columns], schema=schema)
 
     def _takes(self, row: dict[str, Any]) -> bool:
         return self.rows_with == "all" or row.get("correction") is not None
-
-    def _is_last(self, row: Any, place: tuple[str, int], last: dict[str, tuple[str, int]]) -> bool:
-        return isinstance(row, dict) and last.get(row["id"]) == place
 
 
 def _checked(file: File) -> Iterator[Found]:

@@ -21,8 +21,10 @@ class ImageFolder(MediaSource):
     """
 
     thing: ClassVar[str] = "picture"
-    endings: ClassVar[frozenset[str]] = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-    columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = (("image", PICTURE),)
+    endings: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+    def columns(self) -> list[tuple[str, pa.DataType]]:
+        return [("image", PICTURE)]
 
     def cells(self, path: Path) -> tuple[Any, ...]:
         content = path.read_bytes()
