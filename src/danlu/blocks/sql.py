@@ -27,7 +27,8 @@ _KEPT = (bool, int, float, str, bytes, datetime.date, datetime.time, datetime.ti
 def place(url: str) -> URL:
     """The address, with `${NAME}` taken from the environment. Raises RecipeError for one that is none."""
     try:
-        parsed = sqlalchemy.make_url(url)
+        whole = _VARIABLE.fullmatch(url.strip())
+        parsed = sqlalchemy.make_url(_variable(whole) if whole else url)
         filled: dict[str, Any] = {
             part: _VARIABLE.sub(_variable, value)
             for part in ("username", "password", "host", "database")
@@ -56,9 +57,7 @@ def check_no_secret(url: str) -> None:
         *(str(parsed.query[name]) for name in parsed.query if "pass" in name.lower()),
     ]
     if any(_VARIABLE.sub("", one) for one in written):
-        raise ValueError(
-            "a password in a recipe would be kept in every manifest; write ${PGPASSWORD}, or use `url_env`"
-        )
+        raise ValueError("a password in a recipe would be kept in every manifest; write ${PGPASSWORD}")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from typing import ClassVar, Self
 
@@ -27,11 +26,9 @@ class SQL(Source):
     main: ClassVar[str] = "query"
     extra: ClassVar[str] = "sql"
 
-    url: str = ""
-    """Such as `postgresql+psycopg://me:${PGPASSWORD}@host/shop` or `sqlite:///my.db` (from the working folder on);
-    `${NAME}` is taken from the environment when the rows are read, and never written down."""
-    url_env: str = ""
-    """The environment variable that holds the whole URL, in the place of `url`."""
+    url: str
+    """Such as `postgresql+psycopg://me:${PGPASSWORD}@host/shop`, `sqlite:///my.db` (from the working folder on) or
+    `${SHOP_URL}`; `${NAME}` is taken from the environment when the rows are read, and never written down."""
     query: str = ""
     """One SELECT, or WITH … SELECT. Give it an ORDER BY."""
     table: str = ""
@@ -41,11 +38,9 @@ class SQL(Source):
     while its answer stays the same, what was made of the rows is reused."""
 
     @model_validator(mode="after")
-    def _says_what_and_where(self) -> Self:
-        if bool(self.url) == bool(self.url_env):
-            raise ValueError("needs `url` or `url_env`, one of the two")
-        if bool(self.query) == bool(self.table):
-            raise ValueError("needs `query` or `table`, one of the two")
+    def _only_reads(self) -> Self:
+        if self.query and self.table:
+            raise ValueError("takes `query` or `table`, one of the two")
         check_no_secret(self.url)
         try:
             for query in filter(None, (self.query, self.state)):
@@ -57,7 +52,9 @@ class SQL(Source):
     def rows(self, split: str = "") -> Iterator[pa.RecordBatch]:
         if split:
             raise RecipeError(f"a database has no split {split!r}", do="leave the split out")
-        with reading(self._url()) as connection:
+        if not self.query and not self.table:
+            raise RecipeError("sql needs `query` or `table`", do="danlu show sql")
+        with reading(self.url) as connection:
             query = check_select(self.query) if self.query else table_query(connection, self.table)
             unordered = "the rows of the database have no order: give the query an ORDER BY, or the table a primary key"
             yield from batches(connection, query, () if is_ordered(query) else (unordered,))
@@ -66,16 +63,11 @@ class SQL(Source):
         """None, never reuse; or the answer to `state`, with the address."""
         if not self.state:
             return None
-        with reading(self._url()) as connection:
+        with reading(self.url) as connection:
             told = [list(batch.to_pydict().values()) for batch in batches(connection, check_select(self.state), ())]
-        address = place(self._url()).render_as_string(hide_password=True)
+        address = place(self.url).render_as_string(hide_password=True)
         return hashlib.sha256(f"{address} {told}".encode()).hexdigest()
 
     def origin(self, row: int, split: str = "") -> str:
         """Where a row comes from: the table or query, and its number."""
         return f"{self.table or 'query'}, row {row + 1}"
-
-    def _url(self) -> str:
-        if self.url_env and self.url_env not in os.environ:
-            raise RecipeError(f"the environment has no variable {self.url_env}", do=f"export {self.url_env}=…")
-        return os.environ[self.url_env] if self.url_env else self.url
