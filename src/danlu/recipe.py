@@ -346,6 +346,8 @@ def _moved(key: Any, options: Mapping[str, str]) -> str:
 
 def _missing(pointer: Pointer) -> RecipeError | None:
     path = Path(pointer)
+    if pointer.is_elsewhere:
+        return None
     if pointer.startswith("asset:") and pointer.kind == "location":
         try:
             assets.find(pointer.removeprefix("asset:"))

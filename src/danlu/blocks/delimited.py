@@ -6,11 +6,12 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,7 +40,12 @@ _BYTES_PER_CHARACTER = 4
 
 
 def read_delimited(
-    path: Path, *, delimiter: str = "", encoding: str = "", header: bool = True
+    path: Path,
+    *,
+    delimiter: str = "",
+    encoding: str = "",
+    header: bool = True,
+    ragged: Callable[[Any], str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file, every cell a string; an empty cell that is not quoted is null.
 
@@ -47,9 +53,10 @@ def read_delimited(
     for names and looks like a row is told in the schema's metadata, under `DOUBTS`.
 
     Cells are not turned into numbers: `007` stays as it stands. Memory is bounded, whatever the file's size. Raises
-    DataError, with the line, for everything that is wrong with the file.
+    DataError, with the line, for everything that is wrong with the file; a row of another length than the header goes
+    to `ragged`, which says "skip" or "error", when it is given.
     """
-    layout = _layout(path, scan(path, encoding), delimiter, header)
+    layout = replace(_layout(path, scan(path, encoding), delimiter, header), ragged=ragged)
     told = {NOTES: "\n".join(layout.scan.notes), DOUBTS: layout.doubt}
     metadata = {key: text.encode() for key, text in told.items() if text}
     schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata or None)
@@ -78,6 +85,7 @@ class _Layout:
     names: tuple[str, ...]
     header: bool
     doubt: str
+    ragged: Callable[[Any], str] | None = None
 
 
 def _layout(path: Path, found: Scan, delimiter: str, header: bool) -> _Layout:
@@ -157,7 +165,9 @@ def _batches(path: Path, layout: _Layout) -> Iterator[pa.RecordBatch]:
             use_threads=False,
             column_names=None if layout.header else list(layout.names),
         ),
-        "parse_options": pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        "parse_options": pacsv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=layout.ragged
+        ),
         "convert_options": pacsv.ConvertOptions(
             column_types={name: pa.string() for plain in layout.names for name in (plain, f"\ufeff{plain}")},
             null_values=[""],
@@ -225,3 +235,16 @@ def _ragged_row(path: Path, layout: _Layout) -> tuple[int, list[str]] | None:
             return next(((reader.line_num, row) for row in reader if row and len(row) != len(layout.names)), None)
         except csv.Error:
             return None
+
+
+def row_lines(path: Path, *, delimiter: str = "", encoding: str = "", header: bool = True) -> Iterator[tuple[int, int]]:
+    """The line that each row begins on, and how many cells it has more than the first; as `read_delimited` reads."""
+    layout = _layout(path, scan(path, encoding), delimiter, header)
+    with path.open(encoding=layout.scan.encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=layout.delimiter)
+        begins = 1
+        for row in reader:
+            if row and not header:
+                yield begins, len(row) - len(layout.names)
+            header = header and not row
+            begins = reader.line_num + 1

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danlu.blocks.pixels import encode_picture
+from danlu.blocks.places import check_inside
 from danlu.blocks.tables import is_text
 from danlu.core.errors import DataError
 
@@ -46,11 +47,24 @@ def column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(name)
 
 
+def picture_path(folder: Path, name: str) -> Path:
+    """The file that a cell names. Raises DataError when it leads out of the folder, or is no regular file.
+
+    A table may come from a stranger: a cell such as `../../.ssh/id_rsa` must not carry a file into a data set.
+    """
+    path = folder / name
+    if path.exists():
+        check_inside(folder, path, name)
+    elif ".." in Path(name).parts or Path(name).is_absolute():
+        raise DataError(f"{name!r} leads out of the folder", where=str(folder), do="put the picture below it")
+    return path
+
+
 def _content(folder: Path, path: str | None) -> dict[str, Any] | None:
     if not path:
         return None
     try:
-        return {"bytes": (folder / path).read_bytes(), "path": None}
+        return {"bytes": picture_path(folder, path).read_bytes(), "path": None}
     except OSError as fault:
         what = f"the picture can't be read: {fault.strerror}"
         raise DataError(what, where=str(folder / path), do="correct its path, or remove the row") from fault

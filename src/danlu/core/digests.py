@@ -61,7 +61,12 @@ def folder_digests(folder: Path) -> dict[str, str]:
     Links are followed. Raises DataError for a link that leads round in a circle or to nothing, and for what is neither
     file nor folder.
     """
-    return file_digests(dict(_files(folder, "", ())))
+    return file_digests(dict(files_below(folder)))
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative path and path of every file in a folder, as `folder_digests` takes them, in the order of names."""
+    yield from _files(folder, "", ())
 
 
 def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Path]]:

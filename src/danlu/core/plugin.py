@@ -37,6 +37,7 @@ SHIPPED_INDEX = PACKAGE / "core" / "index.json"
 _ABOVE_PLUGINS = ("stages", "apps")  # families that may import engines live beside plugins/, not in it
 _BASES = (
     "contracts.py", "values.py", "core/settings.py", "core/plugin.py", "blocks/confusion.py", "training/settings.py",
+    "blocks/file_source.py", "blocks/delimited_source.py", "blocks/media_source.py",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from danlu.core import assets, digests, plugin
 from danlu.core.errors import DanluError, Fault, RecipeFaults
-from danlu.core.settings import named, with_main, worded
+from danlu.core.settings import is_pattern, is_url, named, with_main, worded
 
 _INSIDE = ("$defs", "items", "prefixItems", "properties", "additionalProperties", "required")
 
@@ -35,15 +35,22 @@ class Pointer(str):
     """A path or location whose content belongs in a reuse key; it is absolute, or names an asset or the hub."""
 
     kind: str
-    """`files` or `location`."""
+    """`files`, `rows` or `location`."""
 
     def __new__(cls, text: str, kind: str) -> Pointer:
         made = super().__new__(cls, text)
         made.kind = kind
         return made
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether what lies there is told by the plug-in's own fingerprint: a URL, a pattern."""
+        return self.kind == "rows" and (is_url(self) or is_pattern(self))
+
     def fingerprint(self) -> str:
         """What it holds. Raises DataError when it is missing, MachineError when it must be fetched first."""
+        if self.is_elsewhere:
+            return ""
         return assets.fingerprint(str(self)) if self.kind == "location" else digests.path_digest(Path(self))
 
 
@@ -302,6 +309,8 @@ class _Resolver:
     def place(self, text: str, kind: str) -> str:
         if kind == "location" and text.startswith(("asset:", "hub:")):
             return str(text)
+        if kind == "rows" and is_url(text):
+            return str(text)
         start = Path.cwd() if isinstance(text, Typed) else self.base
         return str(Path(start, os.path.expanduser(text)).resolve())  # noqa: PTH111 - Path drops the ./ of ./~name
 
@@ -326,6 +335,7 @@ _TYPES = {
 _RANGES = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 _POINTS = {
     "files": "the path of a file or folder",
+    "rows": "the path of a file or folder, a pattern (data/*.csv) or a URL (s3://…, https://…)",
     "location": "a model's place (asset:name, ./folder or hub:org/name@revision)",
 }
 

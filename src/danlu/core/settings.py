@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -46,6 +47,10 @@ _SHORTER = {
 Files = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "files"})]
 """A file or folder. What it holds is part of a reuse key (its SHA-256), where it lies is not."""
 
+Rows = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "rows"})]
+"""A file, a folder, a pattern (`data/*.csv`) or a URL. What a file or folder holds is part of a reuse key; for the
+others the plug-in's `fingerprint` says it."""
+
 Location = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "location"})]
 """Where a model lies: `asset:name`, `./folder` or `hub:org/name@revision`; its content is part of a reuse key."""
 
@@ -57,6 +62,16 @@ AnswerMetricName = Annotated[
     str, WithJsonSchema({"type": "string", "x-names": "metrics", "x-facts": {"of": "answers"}})
 ]
 """The name of a metric that judges answers."""
+
+
+def is_url(place: str) -> bool:
+    """Whether a `Rows` lies elsewhere: `s3://…`, `https://…`."""
+    return "://" in place
+
+
+def is_pattern(place: str) -> bool:
+    """Whether a `Rows` is a pattern that files match, and not itself one that is there."""
+    return not is_url(place) and any(sign in place for sign in "*?[") and not Path(place).exists()
 
 
 def slot(default: Any) -> Any:

@@ -33,7 +33,7 @@ def test_it_is_a_plug_in_with_a_main_field():
     assert issubclass(CSV, Plugin)
     described = CSV.describe()
     assert described["main"] == "path"
-    assert described["fields"]["path"]["schema"]["x-points"] == "files"
+    assert described["fields"]["path"]["schema"]["x-points"] == "rows"
     assert described["overrides"] == ["fingerprint"]
 
 
@@ -42,9 +42,10 @@ def test_a_delimiter_is_one_character():
         CSV(path="my.csv", delimiter=",,")
 
 
-def test_it_has_no_splits():
+def test_it_has_no_splits(tmp_path):
+    (tmp_path / "my.csv").write_text("a\n1\n")
     with pytest.raises(RecipeError, match="no split 'test'"):
-        list(CSV(path="my.csv").rows("test"))
+        list(CSV(path=str(tmp_path / "my.csv")).rows("test"))
 
 
 # ---- pictures ------------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from danlu.blocks import media_source
 from danlu.blocks.delimited import NOTES
 from danlu.core.errors import DataError, RecipeError
-from danlu.plugins.sources import image_folder
 from danlu.plugins.sources.image_folder import ImageFolder
 
 
@@ -55,7 +55,7 @@ def test_folders_named_for_splits_are_the_splits(pets):
 
 
 def test_pictures_are_read_when_their_row_is(pets, monkeypatch):
-    monkeypatch.setattr(image_folder, "_ROWS", 2)
+    monkeypatch.setattr(media_source, "_ROWS", 2)
     batches = ImageFolder(path=str(pets)).rows()
     assert next(batches).num_rows == 2
     (pets / "dog" / "b.png").unlink()

@@ -3,8 +3,8 @@ import json
 import pyarrow as pa
 import pytest
 
+from danlu.blocks import json_lines, objects
 from danlu.core.errors import DataError, RecipeError
-from danlu.plugins.sources import jsonl
 from danlu.plugins.sources.jsonl import JSONL
 
 
@@ -32,7 +32,7 @@ def test_the_rows_of_a_file(tmp_path):
 
 
 def test_all_batches_have_the_columns_of_the_last_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(jsonl, "_ROWS", 2)
+    monkeypatch.setattr(objects, "BATCH", 2)
     source = write(tmp_path, *({"a": k} for k in range(5)), {"a": 5.5, "b": "x"})
     batches = list(source.rows())
     assert [batch.num_rows for batch in batches] == [2, 2, 2]
@@ -56,9 +56,9 @@ def test_a_mark_at_the_beginning_is_no_part_of_the_row(tmp_path):
         (['{"a": NaN}'], r"line 1: it is not JSON: NaN is no number"),
         (['{"a": 1, "a": 2}'], r"line 1: it is not JSON: a key stands twice"),
         (['{"a": 1}', "", '{"a": "x"}'], r"line 3: 'a' is text, on line 1 it is a number"),
-        (['{"a": [1]}', '{"a": ["x"]}'], r"lines 1 to 2: its values can't be put into columns"),
-        (['{"a": 99999999999999999999}'], r"lines 1 to 1: its values can't be put into columns"),
-        ([r'{"a": "\ud800"}'], r"lines 1 to 1: its values can't be put into columns"),
+        (['{"a": [1]}', '{"a": ["x"]}'], r"line 2: its values can't be put into columns"),
+        (['{"a": 99999999999999999999}'], r"line 1: its values can't be put into columns"),
+        ([r'{"a": "\ud800"}'], r"line 1: its values can't be put into columns"),
         (["[" * 100_000], r"line 1: it is not JSON"),
         ([""], "the file has no rows"),
     ],
@@ -73,7 +73,7 @@ def test_what_is_no_utf8_and_what_is_too_long(tmp_path, monkeypatch):
     path.write_bytes('{"a": "é"}\n'.encode("latin-1"))
     with pytest.raises(DataError, match="line 1: it is not UTF-8"):
         list(JSONL(path=str(path)).rows())
-    monkeypatch.setattr(jsonl, "_LONGEST", 10)
+    monkeypatch.setattr(json_lines, "LONGEST", 10)
     with pytest.raises(DataError, match="line 1: the line has more than"):
         list(write(tmp_path, {"a": "x" * 20}).rows())
 
@@ -82,7 +82,8 @@ def test_a_missing_file_a_folder_and_a_split(tmp_path):
     (tmp_path / "reviews.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(DataError, match=r"no such file\n.*reviews\.jsonl"):
         list(JSONL(path=str(tmp_path / "review.jsonl")).rows())
-    with pytest.raises(DataError, match="it is a folder"):
-        list(JSONL(path=str(tmp_path)).rows())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.jsonl or \.ndjson file in the folder"):
+        list(JSONL(path=str(tmp_path / "empty")).rows())
     with pytest.raises(RecipeError, match="no split 'test'"):
-        list(JSONL(path="x").rows("test"))
+        list(JSONL(path=str(tmp_path)).rows("test"))

@@ -1,0 +1,145 @@
+"""Rows that come one by one as JSON objects, as Arrow record batches under one schema.
+
+They are read twice: once to learn the columns and to find what is wrong, once to give the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NoReturn, TypeAlias
+
+import pyarrow as pa
+
+from danlu.blocks.places import File
+from danlu.blocks.skipping import Skipping, with_notes
+from danlu.core.errors import DataError
+
+BATCH = 1024
+LONGEST = 16 << 20
+"""Bytes, or characters. A longer object is no row, and would fill the memory."""
+_WORDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+_ALIKE = "write every key's values alike"
+_UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+
+Found: TypeAlias = tuple[int, dict[str, Any] | DataError]
+"""The place of a row in its file, counted from 1, and the row, or what is wrong with it."""
+Objects: TypeAlias = Callable[[File], Iterator[Found]]
+_Placed: TypeAlias = tuple[int, dict[str, Any]]
+
+
+def batches(
+    files: Sequence[File], objects: Objects, skipping: Skipping, unit: str = "line"
+) -> Iterator[tuple[File, pa.RecordBatch]]:
+    """The rows of all files; a key that a row lacks is null there, one that is null everywhere is text.
+
+    Raises DataError for a row that is broken or of another kind than those before it, naming the `unit` it stands in,
+    and when there is no row.
+    """
+    learnt = _Columns(unit)
+    rows = 0
+    for file in files:
+        for chunk in _chunks(_sound(file, objects, skipping, learnt)):
+            learnt.take(file, chunk, skipping)
+            rows += len(chunk)
+    schema = with_notes(learnt.schema(files), skipping.settle(rows))
+    for file in files:
+        for chunk in _chunks(kept(file, objects, skipping)):
+            yield file, pa.RecordBatch.from_pylist([row for _, row in chunk], schema=schema)
+
+
+def kept(file: File, objects: Objects, skipping: Skipping) -> Iterator[_Placed]:
+    """The rows of a file that were not skipped, with their places."""
+    for place, row in objects(file):
+        if isinstance(row, dict) and (file.name, place) not in skipping.skipped:
+            yield place, row
+
+
+def place_of(file: File, objects: Objects, skipping: Skipping, row: int) -> int:
+    """The place of row `row` of a file, counted from 0, among those that are not skipped."""
+    return next(islice(kept(file, objects, skipping), row, None))[0]
+
+
+def _sound(file: File, objects: Objects, skipping: Skipping, learnt: _Columns) -> Iterator[_Placed]:
+    for place, row in objects(file):
+        if isinstance(row, dict):
+            fault = learnt.odd(file, place, row)
+            if fault is None:
+                yield place, row
+                continue
+            row = fault
+        skipping.fault(row, (file.name, place))
+
+
+def _chunks(rows: Iterator[_Placed]) -> Iterator[list[_Placed]]:
+    while chunk := list(islice(rows, BATCH)):
+        yield chunk
+
+
+class _Columns:
+    """The columns learnt so far, in the order in which they first occur."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._kinds: dict[str, tuple[str, File, int]] = {}
+        self._schema = pa.schema([])
+
+    def odd(self, file: File, place: int, row: dict[str, Any]) -> DataError | None:
+        """What is wrong with a row whose values are of another kind than in those above."""
+        kinds = {name: _WORDS.get(type(value), "an object") for name, value in row.items() if value is not None}
+        for name, kind in kinds.items():
+            before, where, first = self._kinds.get(name, (kind, file, place))
+            if kind != before:
+                there = f"on {self._unit}" if where is file else f"in {where.shown} on {self._unit}"
+                what = f"{name!r} is {kind}, {there} {first} it is {before}"
+                return DataError(what, where=f"{file.shown}, {self._unit} {place}", do=_ALIKE)
+        for name in kinds.keys() - self._kinds.keys():
+            self._kinds[name] = (kinds[name], file, place)
+        return None
+
+    def take(self, file: File, rows: list[_Placed], skipping: Skipping) -> None:
+        """Learn the types of some rows, in one go; where they don't fit, row by row, to name the one that does not."""
+        try:
+            self._schema = self._with([row for _, row in rows])
+        except _UNFIT:
+            for place, row in list(rows):
+                try:
+                    self._schema = self._with([row])
+                except _UNFIT as fault:
+                    what = f"its values can't be put into columns: {fault}"
+                    where = f"{file.shown}, {self._unit} {place}"
+                    skipping.fault(DataError(what, where=where, do=_ALIKE), (file.name, place))
+                    rows.remove((place, row))
+
+    def _with(self, rows: list[dict[str, Any]]) -> pa.Schema:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        found = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]).schema
+        if found == self._schema:
+            return found
+        return pa.unify_schemas([self._schema, found], promote_options="permissive")
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The columns of all rows."""
+        if not self._schema.names:
+            raise DataError("the file has no rows", where=files[0].shown, do="write JSON objects, each a row")
+        fields = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in self._schema]
+        return pa.schema(fields)
+
+
+def parse(text: str) -> Any:
+    """A JSON value. Raises ValueError or RecursionError: also for a key that stands twice, and for NaN."""
+    return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of pairs; raises ValueError when a key stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return made
+
+
+def no_number(word: str) -> NoReturn:
+    """Raises ValueError for NaN and infinities, which JSON has not."""
+    raise ValueError(f"{word} is no number in JSON, write null")
