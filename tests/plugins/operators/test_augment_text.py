@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from augmenting import CONTEXT, pieces, table, words_file
+from augmenting import CONTEXT, pieces, table, vectors_folder, words_file
 from danlu.contracts import Columns, Context
 from danlu.core.errors import DataError
 from danlu.plugins.operators.eda import EDA
