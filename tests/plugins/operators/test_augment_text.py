@@ -31,6 +31,7 @@ class TestEvery:
         assert after.take(list(range(0, 60, 3))).equals(before.combine_chunks())
         old, new = before["text"].to_pylist(), after["text"].to_pylist()
         assert all(new[3 * n] not in (new[3 * n + 1], new[3 * n + 2]) for n in range(20)), "a copy is no copy"
+        assert sum(new[3 * n + 1] != new[3 * n + 2] for n in range(20)) > 12, "the copies of a row are drawn alike"
         assert counts.samples[0] == ({"text": old[0]}, {"text": new[1]})
         assert sum(counts.by.values()) == 40
         assert set(counts.why) == set(range(20))
