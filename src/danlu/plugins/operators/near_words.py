@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from danlu.blocks.augment import AugmentText, Varied, some
 from danlu.blocks.neighbours import Neighbours
 from danlu.blocks.words import replace, words
-from danlu.contracts import Location
+from danlu.contracts import Context, Counts, Location
 from danlu.core import assets
 
 
@@ -41,11 +42,21 @@ class NearWords(AugmentText):
     def _near(self) -> dict[str, list[str]]:
         return {}
 
+    def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
+        """All words are looked up first, many at once."""
+        mine = [n for n in self.columns or context.columns.ask if n in table.column_names and self._is_mine(table, n)]
+        texts = (text for name in mine for text in table.column(name).to_pylist() if text)
+        found = dict.fromkeys(word.casefold() for text in texts for _, word in words(text))
+        unknown = [word for word in found if word not in self._near]
+        told = self._neighbours.of(unknown, least=self.least, most=self.most) if unknown else {}
+        self._near.update((word, told.get(word, [])) for word in unknown)
+        return super().apply(table, context)
+
+    def _is_mine(self, table: pa.Table, name: str) -> bool:
+        return self.takes(table.schema.field(name).type)
+
     def vary(self, value: str, rng: np.random.Generator) -> Varied | None:
-        found = [(begin, begin + len(word), word.casefold()) for begin, word in words(value)]
-        if unknown := [word for *_, word in found if word not in self._near]:
-            told = self._neighbours.of(unknown, least=self.least, most=self.most)
-            self._near.update((word, told.get(word, [])) for word in unknown)
-        places = [(begin, end, self._near[word]) for begin, end, word in found if self._near[word]]
+        spans = [(begin, begin + len(word), self._near.get(word.casefold(), [])) for begin, word in words(value)]
+        places = [span for span in spans if span[2]]
         chosen = [places[k] for k in some(rng, range(len(places)), self.rate)]
         return Varied(replace(value, chosen, rng), "near word") if chosen else None
