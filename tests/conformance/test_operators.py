@@ -2,7 +2,7 @@ from conformance.suite import all_are_found, every, subject
 
 
 def test_all_are_found():
-    assert all_are_found("operators", least=3)
+    assert all_are_found("operators", least=18)
 
 
 @every("operators")

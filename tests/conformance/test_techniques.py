@@ -1,9 +1,11 @@
-"""There is no technique of our own yet; these two stand for those of strangers."""
+"""Our own techniques, and two that stand for those of strangers."""
 
 import pytest
 import torch
 
+from conformance.suite import all_are_found, every, subject
 from danlu.contracts import Technique
+from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.testing import checks
 from danlu.testing.subject import Subject
 
@@ -29,6 +31,16 @@ class Smoothed(Technique):
 
     def loss(self, loss, run):
         return loss + 0.1 * torch.randn(()) * run.outputs["logits"].square().sum(-1) * run.batch.count
+
+
+def test_all_are_found():
+    assert all_are_found("techniques", least=3)
+
+
+@every("techniques")
+def test_ours_conform(name, check, tmp_path):
+    chosen = subject("techniques", name, tmp_path).plugin
+    check(Subject(chosen, tmp_path, {"tasks": TextClassification()}))
 
 
 @pytest.mark.parametrize("check", checks.checks_for("techniques"), ids=lambda check: check.__name__)
