@@ -154,7 +154,7 @@ def test_a_recipe_keeps_a_url_as_it_stands_and_notices_a_change_behind_it(memory
 @pytest.fixture(scope="module")
 def endpoint():
     if find_spec("moto") is None:
-        pytest.skip("moto, which plays S3, is not here: pip install 'moto[server]'")
+        pytest.skip("moto, which plays S3, is not here: pip install 'moto[s3]' flask flask-cors")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
