@@ -7,11 +7,26 @@ import pytest
 
 from danlu.blocks import pieces
 from danlu.blocks.dataset import DataSet
+from danlu.contracts import Counts, Operator
 from danlu.core.errors import DataError
 from danlu.stages.prepare import Prepare, Split
 
 TASK = {"text_classification": {"text": "text", "label": "label"}}
 SPLITS = ("train", "validation", "test")
+
+
+class Echo(Operator):
+    """Makes every second training text one that may be in the test set."""
+
+    splits = ("train",)
+
+    def apply(self, table, context):
+        texts = [f"text number {k % 200}" if k % 2 else text for k, text in enumerate(table.column("text").to_pylist())]
+        before = table.column("text").to_pylist()
+        changed = sum(a != b for a, b in zip(texts, before))
+        return table.set_column(0, "text", [texts]), Counts(
+            len(texts), len(texts), changed=changed, samples=[(before[1], texts[1])]
+        )
 
 
 def rows(n=200, start=0, **columns):
@@ -76,6 +91,49 @@ def test_every_row_is_tested_in_one_fold(run, given):
         assert abs(labels.count("a") - labels.count("b")) <= 2, "folds are stratified"
         assert 15 <= found.info["rows"]["validation"] <= 25
     assert sorted(tested) == sorted(row["text"] for row in rows())
+
+
+STORIES = [
+    "The old harbour was quiet when the last ferry left for the islands",
+    "Nobody in the office knew who had ordered forty boxes of green paper",
+    "A long winter made the farmers wait for weeks before they could sow",
+    "She tuned the piano by ear and played until the neighbours complained",
+]
+
+
+def test_near_texts_stay_together(run, given):
+    told = [
+        {"text": f"{story} {'abcdefgh'[k % 8]}{k}", "label": "ab"[n % 2], "story": n}
+        for n, story in enumerate(STORIES * 20)
+        for k in range(3)
+    ]
+    for row in told:
+        row["text"] = f"{row['story'] * 7919 % 9973} {row['text']} {row['story'] * 104729 % 99991}"
+    apart = run(Prepare(source=given(told), task=TASK))
+    assert any(len(splits) > 1 for splits in where(apart, "story").values())
+    close = run(Prepare(source=given(told), task=TASK, split={"near": 0.75}))
+    assert all(len(splits) == 1 for splits in where(close, "story").values())
+
+
+def test_texts_of_one_pattern_are_told_instead_of_put_into_one_split(run, given):
+    with pytest.raises(DataError, match=r"texts hang together.*\n.*raise split.near above 0.5"):
+        run(Prepare(source=given(rows()), task=TASK, split={"near": 0.5}))
+
+
+def test_a_training_row_that_an_operator_made_equal_to_a_test_row_goes(run, given):
+    made = run(Prepare(source=given(rows()), task=TASK, operators=(Echo(),)))
+    [told] = [step for step in made.json("dataset.json")["operators"] if step["name"] == "keep_apart on train"]
+    assert told["rows_out"] < told["rows_in"]
+    assert all(len(splits) == 1 for splits in where(made).values())
+
+
+def test_personal_data_is_blacked_out_in_samples(run, given):
+    spoken = [*rows(), {"text": "write  to jane.doe@example.com", "label": "a"}]
+    made = run(Prepare(source=given(spoken), task=TASK))
+    text = (made.path / "dataset.json").read_text()
+    assert "jane" not in text
+    assert "example.com" not in text
+    assert "write  to ████" in text
 
 
 def test_rows_stay_where_they_were_in_an_earlier_data_set(run, given):

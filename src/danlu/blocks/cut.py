@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danlu.blocks.minhash import Near, Sketch, fitting_size
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.splits import NAMES, Keys, assign, key_array, places_of, rarest
+from danlu.blocks.tables import is_text
 from danlu.contracts import Task, iterate_rows, labels_of
 from danlu.core.errors import DataError
 
@@ -98,6 +100,29 @@ def grouped(rows: Pieces, keys: Keys, column: str) -> Keys:
     """Keys in which all rows of one value of a column share one, and all rows of one key still do."""
     _check_column(rows, column)
     return together(keys, _all_keys(rows, (column,), exact=True))
+
+
+def near(rows: Pieces, task: Task, keys: Keys, threshold: float) -> Keys:
+    """Keys in which texts that are near one another, and those near them, share one (see `blocks/minhash.py`).
+
+    Raises DataError where the task asks about anything but text, and where nearly all texts hang together.
+    """
+    columns = task.columns().ask
+    if not all(is_text(rows.schema.field(name).type) for name in columns):
+        what = f"the task asks about {', '.join(columns)}, which is not text, so nothing can be near"
+        raise DataError(what, do="leave out split.near")
+    how = Near(threshold, size=fitting_size(_texts(rows.head(), columns)))
+    clusters = how.clusters(Sketch.join([how.sketch(_texts(piece, columns)) for piece in rows]))
+    most = int(np.bincount(np.unique(clusters, return_inverse=True)[1]).max())
+    if most > rows.num_rows / 2:
+        what = f"{most:,} of {rows.num_rows:,} texts hang together, each near another one: they are of one pattern"
+        raise DataError(what, do=f"raise split.near above {threshold:g}, or leave it out")
+    return together(keys, clusters)
+
+
+def _texts(table: pa.Table, columns: tuple[str, ...]) -> list[str]:
+    cells = ([value or "" for value in table.column(name).to_pylist()] for name in columns)
+    return [" ".join(row) for row in zip(*cells, strict=True)]
 
 
 def _check_column(rows: Pieces, column: str) -> None:

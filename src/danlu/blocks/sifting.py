@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.journal import Journal, numbered
+from danlu.blocks.personal import blacked
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.splits import Keys, key_array
 from danlu.blocks.tables import MOST_SAMPLES, shown_rows
@@ -116,8 +117,18 @@ class Sifting:
 
     def tell(self, name: str, counts: Counts) -> None:
         """Write down what an operator did, as JSON values."""
-        told = {part: getattr(counts, part) for part in ("rows_in", "rows_out", "changed", "by", "samples", "notes")}
+        told = {part: getattr(counts, part) for part in ("rows_in", "rows_out", "changed", "by", "notes")}
+        told["samples"] = covered(counts.samples)
         self.told.append(json.loads(json.dumps({"name": name, **told}, default=str)))
+
+
+def covered(value: Any) -> Any:
+    """A value for a report, with the personal data in its texts blacked out."""
+    if isinstance(value, str):
+        return blacked(value)
+    if isinstance(value, Mapping):
+        return {name: covered(part) for name, part in value.items()}
+    return [covered(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def added(total: Counts, piece: Counts, offset: int) -> None:

@@ -59,6 +59,9 @@ class Split(Settings):
     """How many parts `fold` cuts into; `test` is then not used."""
     fold: int = Field(default=1, ge=1)
     """Which of them is the test set, counted from 1."""
+    near: float | None = Field(default=None, gt=0, lt=1)
+    """Texts whose character shingles have at least this Jaccard index (0.8 is usual) stay together, and so do those
+    near them. Leave it out for texts of a few words or of one pattern, which are all near one another."""
     like: Files | None = None
     """The folder of an earlier data set: its rows stay in the split they were in, only new ones are cut."""
 
@@ -111,6 +114,7 @@ class Prepare(Stage):
             settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles
             tables = self.cut(rows, settled, sifting)
             tables = {name: sifting.operate(tables[name], self.operators, columns, name) for name in SPLITS}
+            tables["train"] = _clear(tables, settled, sifting)
             task = settled.resolve(_visible(tables["train"].thin(columns.gold)))
             _guard(tables, task)
             notes = sifting.notes + reasons
@@ -130,17 +134,19 @@ class Prepare(Stage):
 
     def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> dict[str, Pieces]:
         """Split → rows. Raises DataError when there are too few of them."""
-        keys = cuts.asked(rows, task)
-        own = None
+        keys, own = cuts.asked(rows, task), None
+        hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
+        if self.split.near is not None:
+            hangs = cuts.near(rows, task, hangs, self.split.near)
         if OWN in rows.schema.names:
             own = _own(rows)
-            again = cuts.apart(keys, own)
+            again = cuts.apart(hangs, own)
             rows = sifting.keep("keep_apart", rows, ~again, task.columns().ask)
-            keys, own = keys[~again], own[~again]
+            keys, hangs, own = keys[~again], hangs[~again], own[~again]
             if again.any():
                 where = "in the source's own test or validation split too"
                 sifting.told[-1]["notes"].append(f"{int(again.sum())} rows were {where}, and were dropped")
-        parts = self.parts(rows, task, keys, own)
+        parts = self.parts(rows, task, keys, hangs, own)
         made = {name: Pieces(sifting.scratch) for name in SPLITS}
         place = 0
         for piece in rows:
@@ -152,8 +158,8 @@ class Prepare(Stage):
         rows.remove()
         return made
 
-    def parts(self, rows: Pieces, task: Task, keys: Keys, own: Parts | None) -> Parts:
-        """The split of every row, by its place in `SPLITS`."""
+    def parts(self, rows: Pieces, task: Task, keys: Keys, hangs: Keys, own: Parts | None) -> Parts:
+        """The split of every row, by its place in `SPLITS`; rows with one key in `hangs` go together."""
         given = set() if own is None else {SPLITS[part] for part in np.unique(own)}
         if own is not None and "train" not in given:
             what = "the source has no split to train on"
@@ -163,7 +169,6 @@ class Prepare(Stage):
             return own if own is not None else np.zeros(0, dtype=np.int8)
         free = np.full(len(keys), True) if own is None else own == 0
         _check_enough(int(free.sum()), shares)
-        hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
         how = Cut(shares, self.split.by, self.seed, self.split.column, self.split.folds, self.split.fold)
         parts = how.parts(rows, hangs, cuts.strata(rows, task), free)
         if self.split.like is not None:
@@ -175,6 +180,15 @@ class Prepare(Stage):
                 what = f"{len(np.unique(hangs)):,} different rows are too few: no row would be in {name}"
                 raise DataError(what, do="give more rows, or raise its share")
         return parts
+
+
+def _clear(tables: Mapping[str, Pieces], task: Task, sifting: Sifting) -> Pieces:
+    """The training rows without those that an operator made equal to a row of another split."""
+    train, *others = (cuts.asked(tables[name], task) for name in SPLITS)
+    again = np.isin(train, np.concatenate(others))
+    if not again.any():
+        return tables["train"]
+    return sifting.keep("keep_apart on train", tables["train"], ~again, task.columns().ask)
 
 
 def _check_enough(rows: int, shares: Mapping[str, float]) -> None:
