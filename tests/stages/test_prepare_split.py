@@ -1,6 +1,7 @@
 """Ways of cutting: by group, by time, into folds, and like an earlier data set."""
 
 import datetime
+import random
 
 import numpy as np
 import pytest
@@ -93,26 +94,18 @@ def test_every_row_is_tested_in_one_fold(run, given):
     assert sorted(tested) == sorted(row["text"] for row in rows())
 
 
-STORIES = [
-    "The old harbour was quiet when the last ferry left for the islands",
-    "Nobody in the office knew who had ordered forty boxes of green paper",
-    "A long winter made the farmers wait for weeks before they could sow",
-    "She tuned the piano by ear and played until the neighbours complained",
-]
-
-
 def test_near_texts_stay_together(run, given):
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(500)]
+    stories = [" ".join(draw.choices(words, k=25)) for _ in range(80)]
     told = [
-        {"text": f"{story} {'abcdefgh'[k % 8]}{k}", "label": "ab"[n % 2], "story": n}
-        for n, story in enumerate(STORIES * 20)
-        for k in range(3)
+        {"text": f"{s} {'abc'[k]}", "label": "ab"[n % 2], "story": n} for n, s in enumerate(stories) for k in range(3)
     ]
-    for row in told:
-        row["text"] = f"{row['story'] * 7919 % 9973} {row['text']} {row['story'] * 104729 % 99991}"
     apart = run(Prepare(source=given(told), task=TASK))
     assert any(len(splits) > 1 for splits in where(apart, "story").values())
-    close = run(Prepare(source=given(told), task=TASK, split={"near": 0.75}))
+    close = run(Prepare(source=given(told), task=TASK, split={"near": 0.8}))
     assert all(len(splits) == 1 for splits in where(close, "story").values())
+    assert {split for splits in where(close, "story").values() for split in splits} == set(SPLITS)
 
 
 def test_texts_of_one_pattern_are_told_instead_of_put_into_one_split(run, given):
