@@ -29,7 +29,7 @@ def write(path: Path, size: int) -> int:
             made = []
             for _ in range(5000):
                 rows += 1
-                text = " ".join(draw.choices(WORDS.split(), k=draw.randint(20, 60)))
+                text = " ".join(draw.choices(WORDS.split(), k=draw.randint(60, 300)))
                 made.append(json.dumps({"text": text, "label": draw.choice(["good", "bad"]), "id": rows}))
                 if rows % 20 == 0:
                     made[-1] = made[draw.randrange(len(made))]
@@ -54,7 +54,7 @@ def work(path: Path, store: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gb", type=float, default=2)
+    parser.add_argument("--gb", type=float, default=2, help="size of the file, 1,000 bytes a row")
     parser.add_argument("--work", nargs=2, type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:

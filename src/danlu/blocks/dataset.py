@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -164,3 +164,21 @@ def label_counts(pieces: Iterable[pa.Table], task: Task) -> dict[str, int]:
         for label in labels_of(answer) or ("",):
             counts[label] += rows
     return dict(sorted(counts.items()))
+
+
+Counted: TypeAlias = Iterable[tuple[Answer | None, int]]
+
+
+def check_labels_seen(seen: Counted, others: Counted, *, split: str) -> None:
+    """Raise DataError when true answers of `split` name a label that no training row has.
+
+    Both are what `Task.gold` gives, with how many rows it is true of; answers without labels (a text, a number) pass.
+    """
+    known = {label for answer, _ in seen for label in labels_of(answer)}
+    unseen: Counter[str] = Counter()
+    for answer, rows in others:
+        unseen.update({label: rows for label in labels_of(answer) if label not in known})
+    if unseen:
+        first = ", ".join(f"{label!r} ({rows} rows)" for label, rows in unseen.most_common(5))
+        what = f"{len(unseen)} labels of the {split} set are in no training row, so they can't be right: {first}"
+        raise DataError(what, where=split, do="add training rows with them, remove their rows, or split stratified")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from danlu.core.errors import DataError
 
-MEMORY = 2**28
+MEMORY = 2**27
 """Bytes of rows that are held before they go to a file."""
 PIECE = 2**24
 """Bytes that a piece read from a file should have about."""

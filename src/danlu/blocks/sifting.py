@@ -16,11 +16,12 @@ from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.journal import Journal, numbered
 from danlu.blocks.personal import blacked
 from danlu.blocks.pieces import Pieces
-from danlu.blocks.splits import Keys, key_array
+from danlu.blocks.splits import key_array
 from danlu.blocks.tables import MOST_SAMPLES, shown_rows
 from danlu.contracts import Columns, Context, Counts, Operator, Source
 from danlu.core.errors import DataError
 from danlu.core.events import Events
+from danlu.core.files import sha256_bytes
 
 FROZEN_FIRST = ("test", "validation", "train")
 """The order in which a source's own splits are cleaned: of equal inputs the first stays, so no test row goes."""
@@ -45,8 +46,8 @@ class Sifting:
     sizes: dict[str, int] = field(default_factory=dict)
     """How many rows each of the source's own splits gave; under "" where it has none."""
 
-    def read(self, source: Source) -> tuple[Pieces, Keys]:
-        """All rows, numbered, and the keys of their content; the source's own splits are in the column `OWN`."""
+    def read(self, source: Source) -> tuple[Pieces, str]:
+        """All rows, numbered, and one digest of them in any order; the source's own splits are in the column `OWN`."""
         own = [name for name in FROZEN_FIRST if name in source.splits()]
         rows, keys = Pieces(self.scratch), []
         for name in own or [""]:
@@ -63,7 +64,7 @@ class Sifting:
         self.events.progress("reading", rows.num_rows, rows.num_rows, "rows")
         if not rows.num_rows:
             raise DataError("the source has no rows", where=source.name, do="name a source that has some")
-        return rows, np.concatenate(keys)
+        return rows, sha256_bytes(np.sort(np.concatenate(keys)).tobytes())
 
     def _hear(self, piece: pa.Table) -> None:
         told = piece.schema.metadata or {}

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import cut as cuts
 from danlu.blocks.cut import UNKNOWN, Cut, Parts
-from danlu.blocks.dataset import SPLITS, DataSet, label_counts, true_answers
+from danlu.blocks.dataset import SPLITS, DataSet, check_labels_seen, label_counts, true_answers
 from danlu.blocks.journal import ROW, Journal
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.sifting import OWN, Sifting, said
@@ -25,8 +25,6 @@ from danlu.blocks.splits import Keys, key_array
 from danlu.blocks.tables import check_columns, is_text
 from danlu.contracts import Files, Operator, Settings, Source, Stage, Task, slot
 from danlu.core.errors import DataError
-from danlu.core.files import sha256_bytes
-from danlu.training.guards import check_labels_seen
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -102,7 +100,7 @@ class Prepare(Stage):
         """
         with TemporaryDirectory(dir=out.path) as scratch, Journal(out.path) as journal:
             sifting = Sifting(Path(scratch), journal, events, self.seed)
-            rows, raw = sifting.read(self.source)
+            rows, fingerprint = sifting.read(self.source)
             at = f"{out.about['step']}.source.{self.source.name}"
             doubts = [f"{what}. If it is so: {at}.{option}" for what, option in sifting.doubts]
             settled, reasons = _settle(self.task, rows.head())
@@ -121,7 +119,7 @@ class Prepare(Stage):
             info = {
                 "operators": sifting.told,
                 "split": self.split.model_dump(),
-                "source": {**self.source.plain(), "fingerprint": sha256_bytes(np.sort(raw).tobytes())},
+                "source": {**self.source.plain(), "fingerprint": fingerprint},
                 "sizes": sifting.sizes,
                 "notes": notes + doubts,
             }
@@ -130,7 +128,7 @@ class Prepare(Stage):
         for text in [*notes, *(text for step in sifting.told for text in said(step))]:
             events.note(text)
         out.notes += notes + doubts
-        out.numbers |= {"rows_read": len(raw), **data.info["rows"], "trained_labels": labels}
+        out.numbers |= {"rows_read": sum(sifting.sizes.values()), **data.info["rows"], "trained_labels": labels}
 
     def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> dict[str, Pieces]:
         """Split → rows. Raises DataError when there are too few of them."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from danlu.contracts import Answer, Technique, labels_of
-from danlu.core.errors import DataError, MachineError, RecipeError
+from danlu.contracts import Technique
+from danlu.core.errors import MachineError, RecipeError
 
 _OF_GRADIENTS = ("loss", "backward", "after_backward", "before_step")
 
@@ -97,21 +95,3 @@ def memory_faults(batch_size: int) -> Iterator[None]:
 
 def _out_of_memory(fault: RuntimeError) -> bool:
     return isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in str(fault)
-
-
-Counted: TypeAlias = Iterable[tuple[Answer | None, int]]
-
-
-def check_labels_seen(seen: Counted, others: Counted, *, split: str) -> None:
-    """Raise DataError when true answers of `split` name a label that no training row has.
-
-    Both are what `Task.gold` gives, with how many rows it is true of; answers without labels (a text, a number) pass.
-    """
-    known = {label for answer, _ in seen for label in labels_of(answer)}
-    unseen: Counter[str] = Counter()
-    for answer, rows in others:
-        unseen.update({label: rows for label in labels_of(answer) if label not in known})
-    if unseen:
-        first = ", ".join(f"{label!r} ({rows} rows)" for label, rows in unseen.most_common(5))
-        what = f"{len(unseen)} labels of the {split} set are in no training row, so they can't be right: {first}"
-        raise DataError(what, where=split, do="add training rows with them, remove their rows, or split stratified")
