@@ -104,6 +104,7 @@ steps:
     ("override", "where", "what", "do"),
     [
         ("data.split={validation: 0.5, test: 0.6}", "data.split", "validation 0.5 and test 0.6 add up to 1.1, and must stay below 1", ""),
+        ("data.split={by: group}", "data.split.column", "must be given where by is group", "data.split.column=…"),
         ("data.split.validation=0.8", "data.split", "validation 0.8 and test 0.2 add up to 1, and must stay below 1", ""),
         ("data.split.test=-0.1", "data.split.test", "must be a number > 0 and < 1, not -0.1", ""),
         ("ship.require.acuracy=>= 0.5", "ship.require.acuracy", "there is no metric called 'acuracy'; did you mean accuracy?", "danlu list metrics"),
@@ -116,5 +117,5 @@ def test_what_only_the_stage_knew_is_told_before_it_is_made(load, override, wher
 
 
 def test_shares_and_metrics_that_are_right(load):
-    right = ("data.split={validation: 0.4, test: 0.5}", "ship.require={size: < 1}", "small.budget.max_drop.f1=0")
+    right = ("data.split={validation: 0.4, test: 0.5, near: 0.9, by: fold, folds: 3}", "ship.require={size: < 1}", "small.budget.max_drop.f1=0")
     assert len(load(STANDARD, *right).steps) == 5

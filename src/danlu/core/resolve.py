@@ -262,8 +262,12 @@ class _Resolver:
                 settled[key] = self.value(known[key], known[key]["default"], f"{where}.{key}", defs)
             elif key in schema.get("required", ()):
                 self.fault(f"{where}.{key}", f"must be given: {words(known[key], defs)}", f"{where}.{key}=…")
-        shares = {key: share for key, share in settled.items() if isinstance(share, float)}
-        total, limit = sum(shares.values()), schema.get("x-total-below", math.inf)
+        for key, cases in schema.get("x-needs", {}).items():
+            if (option := cases.get(settled.get(key))) and settled.get(option) is None:
+                self.fault(f"{where}.{option}", f"must be given where {key} is {settled[key]}", f"{where}.{option}=…")
+        sum_of = schema.get("x-sum", {"of": (), "below": math.inf})
+        shares = {key: settled[key] for key in sum_of["of"] if isinstance(settled.get(key), float)}
+        total, limit = sum(shares.values()), sum_of["below"]
         if total >= limit:
             told = " and ".join(f"{key} {share:g}" for key, share in shares.items())
             self.fault(where, f"{told} add up to {total:g}, and must stay below {limit:g}")

@@ -40,7 +40,12 @@ class Split(Settings):
     Rows whose input is the same, but for case, width and spacing, never come into two splits.
     """
 
-    model_config = ConfigDict(json_schema_extra={"x-total-below": 1})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-sum": {"of": ["validation", "test"], "below": 1},
+            "x-needs": {"by": {"group": "column", "time": "column"}},
+        }
+    )
 
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share that early stopping, thresholds and the budget of a compression look at."""
