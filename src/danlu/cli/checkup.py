@@ -83,7 +83,7 @@ def _rows(given: str) -> int | None:
 
 def _page(given: Path | None, data: str, store: Path | None) -> Path:
     """Where the page goes. A file that is not such a page is never overwritten."""
-    name = f"{Path(data).name.removeprefix('asset:').strip('*?[]') or 'data'}-check.html"
+    name = f"{Path(data).name.removeprefix('asset:').strip('*?[].') or 'data'}-check.html"
     place = api.locate(store).path
     page = given or (place / "checks" / name if place.is_dir() else Path(name))
     if page.is_file() and data_page.GENERATOR not in page.read_text("utf-8", errors="replace")[:2000]:

@@ -6,9 +6,16 @@ import typer
 
 from danlu.cli import checkup, rows
 
-app = typer.Typer(
-    no_args_is_help=True, help="Look at data: what is wrong with a file, what a data set holds, the way of a row."
-)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Look at data: what is wrong with a file, what a data set holds, the way of a row.
+
+    Example:  danlu data check my.csv
+    """
+
 
 app.command("check")(checkup.check)
 app.command("show")(rows.show)

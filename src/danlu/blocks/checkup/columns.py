@@ -42,7 +42,7 @@ def _overview(subject: Subject, name: str) -> Overview:
     role = "input" if name in subject.columns.ask else "truth" if name in subject.columns.gold else ""
     reason = next((r.split(": ", 1)[1] for r in subject.sniffed.reasons if f"column {name!r}" in r), "")
     reason = reason.replace(f"column {name!r}, ", "").replace(f"column {name!r} ", "")
-    distinct = None if pa.types.is_nested(column.type) else pc.count_distinct(column).as_py()
+    distinct = None if pa.types.is_nested(column.type) else len(column.unique())
     first = next((cell for cell in column.slice(0, 50).to_pylist() if cell not in (None, "")), None)
     kind = "picture" if column.type == PICTURE else str(column.type)
     example = "" if column.type == PICTURE else shown(first)[:60]
