@@ -4,7 +4,24 @@ import pytest
 
 from danlu.cli import checkup as command
 
-WORDS = ["amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "lemon", "maple", "north", "ocean", "pearl"]
+WORDS = [
+    "amber",
+    "basil",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "haven",
+    "inlet",
+    "jetty",
+    "knoll",
+    "lemon",
+    "maple",
+    "north",
+    "ocean",
+    "pearl",
+]
 
 
 def sentence(k):

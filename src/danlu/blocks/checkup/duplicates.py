@@ -48,8 +48,9 @@ def near(subject: Subject) -> list[Finding] | str:
         f"Copies with small edits ({subject.near.threshold:.0%} of their pieces of {size} characters in common) are "
         "learnt by heart, and flatter a test set."
     )
+    do = f"drop them, or keep them and let `split: {{near: {subject.near.threshold}}}` hold them in one split"
     mend = Mend("near_duplicates")
-    return [Finding(what, graded(share, _MUCH), count, why, share, [mend], examples)]
+    return [Finding(what, graded(share, _MUCH), count, why, share, [mend], examples, do=do)]
 
 
 def _repeats(first: Places) -> int:
