@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -254,5 +255,5 @@ def _pasted(operators: Sequence[Mapping[str, Any]], mends: Sequence[Any], step: 
     listed = ", ".join(mend.written for mend in whole)
     return {
         "yaml": "\n".join(["operators:", *(f"  - {mend.bare}" for mend in whole)]),
-        "override": f"{step}.operators='[{listed}]'",
+        "override": f"{step}.operators={shlex.quote(f'[{listed}]')}",
     }

@@ -23,6 +23,8 @@ _SCRIPTS = {
     "Thai": r"\p{Thai}",
     "Hebrew letters": r"\p{Hebrew}",
 }
+_LATIN, *_REST = _SCRIPTS.values()
+_OTHERS = "|".join(_REST)
 _NONE = "no letters"
 _WEIGHTS = np.array([1.0, 3.0, 6.0, 3.0] + [1.0] * 6)
 """A character of Chinese says as much as several letters; kana, be there only few, make a text Japanese."""
@@ -60,10 +62,10 @@ def _scripts(subject: Subject) -> np.ndarray[Any, Any]:
     counts = np.zeros((len(_SCRIPTS), subject.rows))
     for name in subject.text_columns:
         column = pc.fill_null(subject.table.column(name), "")
-        for place, pattern in enumerate(_SCRIPTS.values()):
-            maybe = np.flatnonzero(pc.match_substring_regex(column, pattern).to_numpy())
-            if len(maybe):
-                counts[place, maybe] += pc.count_substring_regex(column.take(maybe), pattern).to_numpy()
+        counts[0] += pc.match_substring_regex(column, _LATIN).to_numpy()
+        mixed = np.flatnonzero(pc.match_substring_regex(column, _OTHERS).to_numpy())
+        for place, pattern in enumerate(_SCRIPTS.values() if len(mixed) else ()):
+            counts[place, mixed] += pc.count_substring_regex(column.take(mixed), pattern).to_numpy()
     counts *= _WEIGHTS[:, None]
     return np.where(counts.any(axis=0), np.argmax(counts, axis=0), len(_SCRIPTS))
 

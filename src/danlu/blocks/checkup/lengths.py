@@ -51,7 +51,8 @@ def _bars(units: np.ndarray[Any, Any]) -> list[tuple[str, int]]:
     counts = np.histogram(units, [*edges, max(units.max(), edges[-1]) + 1])[0].tolist()
     names = [f"{a:,} – {b - 1:,}" for a, b in pairwise(edges)] + [f"{edges[-1]:,} and more"]
     bars = [(name, int(count)) for name, count in zip(names, counts, strict=True)]
-    return bars if bars[-1][1] else bars[:-1]
+    there = [place for place, (_, count) in enumerate(bars) if count]
+    return bars[there[0] : there[-1] + 1]
 
 
 def _cut(subject: Subject, rows: np.ndarray[Any, Any], units: np.ndarray[Any, Any]) -> list[Finding]:
