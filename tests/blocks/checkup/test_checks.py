@@ -219,6 +219,18 @@ def test_odd_characters(text, what, operator):
     assert found[0].examples[0].row == 10
 
 
+def test_personal_data_beside_an_odd_character_is_blacked_out_whole():
+    for padding in range(30, 60):  # the text is shown from 60 characters before the tag: every cut of the number
+        text = f"and now call me at +1 415 555 0123 {'.' * padding}<br> now"
+        shown = only(characters.check(subject([*sentences(9), text]))).examples[0].text
+        assert not set("0123456789") & set(shown.partition("<br>")[0].removesuffix(" "))
+
+
+def test_what_can_not_be_seen_is_named():
+    found = only(characters.check(subject([*sentences(9), "zero\u200bwidth"])))
+    assert found.examples[0].told == "U+200B ZERO WIDTH SPACE"
+
+
 def test_usual_text_is_not_odd():
     texts = [
         "Über 3 < 4, naïve façade – “well”",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ import pyarrow.compute as pc
 
 from danlu.blocks.checkup.finding import MOST_EXAMPLES, Example, Finding, Mend, counted, graded, shown
 from danlu.blocks.checkup.subject import Subject
+from danlu.blocks.personal import blacked
+
+_BEFORE, _AROUND = 60, 2000
+"""Characters shown before the place, and searched for personal data on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,12 @@ def _hits(column: pa.ChunkedArray, pattern: str) -> np.ndarray:
 
 
 def _example(subject: Subject, row: int, rule: _Rule) -> Example:
-    """The row from a little before the place that the rule found."""
+    """The row from a little before the place that the rule found; what can't be seen there is named."""
     text = subject.texts[row]
     place = pc.find_substring_regex(pa.scalar(text), rule.pattern).as_py()
-    before = len(text.encode()[: max(0, place)].decode(errors="ignore"))
-    start = max(0, before - 60)
-    return Example(subject.number(row), ("…" if start else "") + shown(text[start:]))
+    at = len(text.encode()[:place].decode(errors="ignore"))
+    first = max(0, at - _AROUND)
+    hidden = blacked(text[first : at + _AROUND])  # before it is cut: half a telephone number is none any more
+    start = max(0, at - _BEFORE)
+    told = "" if text[at].isprintable() else f"U+{ord(text[at]):04X} {unicodedata.name(text[at], '')}".strip()
+    return Example(subject.number(row), ("…" if start else "") + shown(hidden[start - first :]), told)

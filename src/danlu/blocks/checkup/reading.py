@@ -14,13 +14,15 @@ def check(subject: Subject) -> list[Finding]:
     """Rows skipped are a warning, with the first few; an encoding that was guessed is a note."""
     why = "Columns under a wrong name are columns that nobody finds."
     mend = "write `{}` among the source's options, if it is so"
-    found = [Finding(what, "warn", 0, why, do=mend.format(option)) for what, option in subject.doubts]
+    found = [Finding(shown(what), "warn", 0, why, do=mend.format(option)) for what, option in subject.doubts]
     notes = list(subject.notes)
     while notes:
         note = notes.pop(0)
         skipped = _SKIPPED.match(note)
         if not skipped:
-            found.append(Finding(note, "note", 0, "A guess can be wrong; name the right one in the source's options."))
+            found.append(
+                Finding(shown(note), "note", 0, "A guess can be wrong; name the right one in the source's options.")
+            )
             continue
         examples = []
         while notes and notes[0].startswith("  "):
