@@ -220,15 +220,6 @@ def test_a_large_file_is_looked_at_all_over(minilm, tmp_path, monkeypatch):
     assert columns(read)[1]["label"] == "verdict"
 
 
-def test_rows_are_spread_evenly(monkeypatch):
-    pa = pytest.importorskip("pyarrow")
-    monkeypatch.setattr(drafts, "_MOST_ROWS", 10)
-    batches = [pa.record_batch({"n": range(start, start + 7)}) for start in range(0, 70, 7)]
-    kept, total = drafts._spread(batches)
-    assert total == 70
-    assert [n for batch in kept for n in batch.column("n").to_pylist()] == list(range(0, 70, 8))
-
-
 # ---- what can't be drafted -----------------------------------------------------------------------------------------
 
 

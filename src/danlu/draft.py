@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from danlu.core.printable import printable
 
 sniffing = lazy("danlu.blocks.sniff")
 delimited = lazy("danlu.blocks.delimited")
-pyarrow = lazy("pyarrow")
+spreading = lazy("danlu.blocks.spread")
 
 BATCH_SIZE = 32
 MIN_UPDATES = 600
@@ -113,30 +113,16 @@ def _read(data: Path) -> tuple[Any, int, str]:
         what = "is not a table that this command reads"
         raise DataError(what, where=str(data), do="give a .csv or .tsv file with a header line")
     source = plugin.load("sources", "csv")
-    batches, total = _spread(source(path=str(data.absolute())).rows())
-    told = (batches[0].schema.metadata or {}).get(delimited.DOUBTS, b"").decode().partition("\t")[0]
+    rows, _, total = spreading.spread(source(path=str(data.absolute())).rows(), _MOST_ROWS)
+    told = (rows.schema.metadata or {}).get(delimited.DOUBTS, b"").decode().partition("\t")[0]
     if not told:
-        return pyarrow.Table.from_batches(batches), total, ""
-    batches, total = _spread(source(path=str(data.absolute()), header=False).rows())
+        return rows, total, ""
+    rows, _, total = spreading.spread(source(path=str(data.absolute()), header=False).rows(), _MOST_ROWS)
     doubt = (
         f"{told}. So it is read as a row, and the columns are c1, c2, …; "
         "if it does name them, write `header: true` and the names in the recipe"
     )
-    return pyarrow.Table.from_batches(batches), total, doubt
-
-
-def _spread(batches: Iterable[Any]) -> tuple[list[Any], int]:
-    """Every row, or of many every second, fourth, eighth …; and how many there were."""
-    kept: list[Any] = []
-    step, total = 1, 0
-    for batch in batches:
-        kept.append(batch.take(pyarrow.array(range(-total % step, batch.num_rows, step), pyarrow.int64())))
-        total += batch.num_rows
-        while sum(part.num_rows for part in kept) > _MOST_ROWS:
-            step *= 2
-            whole = pyarrow.Table.from_batches(kept)
-            kept = whole.take(pyarrow.array(range(0, whole.num_rows, 2), pyarrow.int64())).to_batches()
-    return kept, total
+    return rows, total, doubt
 
 
 def _notes(rows: Any) -> Iterator[str]:

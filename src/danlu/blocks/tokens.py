@@ -102,6 +102,10 @@ class TextProcessor:
             arrays["token_type_ids"] = np.array(encoding.type_ids or [0], dtype=np.int64)
         return arrays
 
+    def length(self, x: str) -> int:
+        """How many tokens a text has before anything is cut, special ones included."""
+        return len(self._whole.encode(_storable(x)).ids)
+
     def _cutter(self, most: int) -> Tokenizer:
         """The tokenizer that cuts at `most`; one for each length, since cutting is a state of a tokenizer."""
         if most not in self._cut:

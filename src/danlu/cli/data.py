@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from danlu.cli import rows
+from danlu.cli import checkup, rows
 
-app = typer.Typer(no_args_is_help=True, help="Look at data: what a data set holds, and the way of a row.")
+app = typer.Typer(no_args_is_help=True)
 
+
+@app.callback()
+def data() -> None:
+    """Look at data: what is wrong with a file, what a data set holds, the way of a row.
+
+    Example:  danlu data check my.csv
+    """
+
+
+app.command("check")(checkup.check)
 app.command("show")(rows.show)

@@ -25,14 +25,15 @@ def shown(task: Task, x: Any) -> dict[str, str]:
     value = task.to_json(x)
     if isinstance(value, str) and '"base64"' in json.dumps(task.request_schema()):
         try:
-            return {"picture": _thumbnail(base64.b64decode(value))}
+            return {"picture": thumbnail(base64.b64decode(value))}
         except (DataError, binascii.Error):
             return {"text": "(binary)"}
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return {"text": text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"}
 
 
-def _thumbnail(content: bytes) -> str:
+def thumbnail(content: Any) -> str:
+    """A picture, drawn small, as a data URI. Raises DataError when it is none."""
     picture = pixels.open_picture(content)
     picture.thumbnail(_THUMBNAIL)
     buffer = io.BytesIO()

@@ -27,14 +27,34 @@ _ACRONYMS = {"auc", "f1", "roc"}
 def page(scores: Mapping[str, Any]) -> str:
     """The report as one HTML document, from what `scores.json` holds; every text in it is escaped,
     control characters are written out."""
-    environment = Environment(
+    scores = _ABSENT | dict(scores)
+    models = compared(scores)
+    drawn = (
+        environment()
+        .get_template("report.html")
+        .render(
+            scores=scores,
+            style=style("report.css"),
+            charts=charts,
+            models=models,
+            scales=scales(models),
+            pairs=confused(scores["confusion"]),
+            in_matrix=_MOST_IN_MATRIX,
+        )
+    )
+    return printable(drawn)
+
+
+def environment() -> Environment:
+    """Templates that escape every text, with the formats of numbers that all pages share."""
+    made = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "figure": figure,
         "count": count,
         "signed": signed,
@@ -42,20 +62,14 @@ def page(scores: Mapping[str, Any]) -> str:
         "spoken": spoken,
         "one_line": one_line,
         "unit": unit,
+        "percent": percent,
     }
-    style = Markup((_HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
-    scores = _ABSENT | dict(scores)
-    models = compared(scores)
-    drawn = environment.get_template("report.html").render(
-        scores=scores,
-        style=style,
-        charts=charts,
-        models=models,
-        scales=scales(models),
-        pairs=confused(scores["confusion"]),
-        in_matrix=_MOST_IN_MATRIX,
-    )
-    return printable(drawn)
+    return made
+
+
+def style(*names: str) -> Markup:
+    """Style sheets of this folder, one after another, to lie inside a page."""
+    return Markup("\n".join((_HERE / name).read_text(encoding="utf-8") for name in names))  # noqa: S704 - our own files
 
 
 def compared(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -101,6 +115,16 @@ def signed(value: float | None) -> str:
 def count(value: float) -> str:
     """A number of things, with thousands set apart."""
     return f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share with as many digits as it takes to be told from 0 and from 1."""
+    if share is None:
+        return "–"
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    digits = 0 if 0.1 <= share <= 0.9 else 1 if 0.01 <= share <= 0.99 else 2
+    return f"{100 * share:.{digits}f} %" if share >= 0.0001 else "< 0.01 %"
 
 
 def unit(value: float | None, name: str) -> str:
