@@ -117,5 +117,9 @@ def test_what_only_the_stage_knew_is_told_before_it_is_made(load, override, wher
 
 
 def test_shares_and_metrics_that_are_right(load):
-    right = ("data.split={validation: 0.4, test: 0.5, near: 0.9, by: fold, folds: 3}", "ship.require={size: < 1}", "small.budget.max_drop.f1=0")
+    right = (
+        "data.split={validation: 0.4, test: 0.5, near: 0.9, by: fold, folds: 3}",
+        "ship.require={size: < 1}",
+        "small.budget.max_drop.f1=0",
+    )
     assert len(load(STANDARD, *right).steps) == 5
