@@ -70,6 +70,7 @@ class Pieces:
         with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield pa.Table.from_batches([batch])
+                pa.default_memory_pool().release_unused()
 
     def whole(self) -> pa.Table:
         """All rows as one table, whatever memory it takes."""
@@ -120,8 +121,9 @@ class Pieces:
 
 
 def _thinned(piece: pa.Table, columns: Sequence[str]) -> pa.Table:
+    whole = pa.array(range(piece.num_rows))  # to copy: a column as it was read holds on to all others
     kept = [
-        piece.column(field.name) if field.name in columns else pa.nulls(piece.num_rows, field.type)
+        piece.column(field.name).take(whole) if field.name in columns else pa.nulls(piece.num_rows, field.type)
         for field in piece.schema
     ]
     return pa.table(kept, schema=piece.schema)
