@@ -103,6 +103,14 @@ def test_a_sample_keeps_the_numbers_of_its_rows(table):
     assert found(told)["odd characters"]["examples"][0]["row"] == 57
 
 
+def test_leaks_between_the_splits_of_a_folder(tmp_path):
+    for name, rows in (("train", ROWS[:50]), ("test", [*ROWS[50:], *ROWS[:3]])):
+        lines = (json.dumps({"text": text, "label": label}) for text, label in rows)
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    leak = found(data_check.check(str(tmp_path)))["leaks between splits"]
+    assert "of 13 rows of the split test are among the training rows: 3 the same" in leak["what"]
+
+
 @pytest.mark.demo
 def test_chinese_reviews_are_half_copies_and_stand_under_both_labels():
     told = found(data_check.check("asset:chinese-reviews"))

@@ -37,7 +37,7 @@ USUAL = [picture(seed) for seed in range(10)]
 
 def test_usual_pictures_are_told_by_their_size_alone():
     found = checked(USUAL)
-    assert [(one.severity, one.what) for one in found] == [("note", "10 pictures of 1 sizes, the middle one 48 × 48")]
+    assert [(one.severity, one.what) for one in found] == [("note", "10 pictures of 1 size, the middle one 48 × 48")]
 
 
 @pytest.mark.parametrize(("odd", "what", "severity"), [

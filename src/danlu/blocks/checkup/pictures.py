@@ -91,10 +91,11 @@ def _broken(subject: Subject, broken: dict[int, str]) -> list[Finding]:
 
 
 def _sizes(seen: Sequence[_Seen]) -> Finding:
-    counted = Counter(f"{one.width} × {one.height}" for one in seen)
+    sizes = Counter(f"{one.width} × {one.height}" for one in seen)
     middle = sorted(seen, key=lambda one: one.width * one.height)[len(seen) // 2]
-    what = f"{len(seen):,} pictures of {len(counted):,} sizes, the middle one {middle.width} × {middle.height}"
-    return Finding(what, "note", len(seen), "A backbone scales them all to one size.", bars=counted.most_common(8))
+    what = f"{counted(len(seen), 'picture', 'pictures')} of {counted(len(sizes), 'size', 'sizes')}"
+    what += f", the middle one {middle.width} × {middle.height}"
+    return Finding(what, "note", len(seen), "A backbone scales them all to one size.", bars=sizes.most_common(8))
 
 
 def _tiny(subject: Subject, cells: Any, seen: Sequence[_Seen]) -> list[Finding]:
