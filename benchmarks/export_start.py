@@ -40,12 +40,12 @@ def main() -> int:
 
 
 def fresh(place: Path, folder: Path) -> tuple[str, dict[str, object]]:
-    """A new environment with the requirements of the folder, and what they weigh."""
+    """A new environment with the requirements of the folder, as its README installs them, and what they weigh."""
     subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
     python = str(place / "venv" / "bin" / "python")
     site = next((place / "venv" / "lib").glob("*/site-packages"))
     empty = size(site)
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-compile", "-r", "requirements.txt"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "-r", "requirements.txt"]
     subprocess.run(pip, cwd=folder, check=True)
     return python, {"installed_mb": round((size(site) - empty) / 1e6, 1)}
 

@@ -27,10 +27,11 @@ _README = """# {name}, form {form}
 
 One form of the model {name}, and a script that answers with it. Danlu is not needed.
 
-    pip install -r requirements.txt
+    pip install --no-deps -r requirements.txt
     python answer.py {example}
     python answer.py --check
 
+The script imports what `requirements.txt` names and nothing besides, so what those packages would bring is left out.
 `--check` answers the inputs in `sample.json` and compares with the registry's answers: at most 1e-5 away.
 
 | file | what it is |
