@@ -54,3 +54,26 @@ def test_the_worst_are_the_surest_mistakes():
     assert [row["row"] for row in found] == [2, 5]
     assert found[0] == {"row": 2, "gold": "no", "label": "yes", "confidence": 0.8, "gold_score": pytest.approx(0.2)}
     assert len(worst(ANSWERS, GOLD, 20)) == 3
+
+
+SEVERAL = [
+    {"labels": ["a"], "scores": {"a": 0.9, "b": 0.1}},
+    {"labels": ["a", "b"], "scores": {"a": 0.7, "b": 0.6}},
+    {"labels": [], "scores": {"a": 0.2, "b": 0.05}},
+]
+TRUE = [{"labels": ["a"]}, {"labels": ["b"]}, {"labels": ["b"]}]
+
+
+def test_of_several_labels_the_surest_one_that_is_wrong_counts():
+    found = worst(SEVERAL, TRUE, 5)
+    assert [(row["row"], row["gold"], row["label"], round(row["confidence"], 3)) for row in found] == [
+        (2, "b", "none", 0.95),
+        (1, "b", "a, b", 0.7),
+    ]
+
+
+def test_each_of_several_labels_is_calibrated_by_itself():
+    bins = details(SEVERAL, TRUE, {})["calibration"]["bins"]
+    assert sum(one["rows"] for one in bins) == 6
+    low = next(one for one in bins if one["low"] == 0.0)
+    assert (low["rows"], low["right"]) == (1, 1.0), "b of the last row: 5 % sure, and true"

@@ -9,13 +9,14 @@ import numpy as np
 
 from danlu.blocks.confusion import LabelSets, averaged, read_labels
 from danlu.blocks.roc import Ranking, rankings
+from danlu.contracts import labels_of
 
 _CURVE_POINTS = 200
 _BINS = 10
 
 
 def details(answers: Sequence[Any], gold: Sequence[Any], trained: Mapping[str, int]) -> dict[str, Any]:
-    """`{labels, roc}`, and `confusion` and `calibration` where a row has one label.
+    """`{labels, roc, calibration}`, and `confusion` where a row has one label.
 
     `trained` says how many training rows each label has.
     """
@@ -39,10 +40,11 @@ def details(answers: Sequence[Any], gold: Sequence[Any], trained: Mapping[str, i
         for label, count in zip(read.labels, true, strict=True)
     ]
     told = {"labels": rows, "roc": {label: _curve(ranking, ones) for label, ranking in ranked.items()}}
+    told["calibration"] = calibration(answers, gold)
     if isinstance(read, LabelSets):
         return told
     confusion = {"names": list(read.labels), "matrix": read.table(ones).astype(int).tolist()}
-    return {**told, "confusion": confusion, "calibration": calibration(answers, gold)}
+    return {**told, "confusion": confusion}
 
 
 def _curve(ranking: Ranking, weights: np.ndarray[Any, Any]) -> dict[str, list[float]]:
@@ -55,10 +57,11 @@ def calibration(answers: Sequence[Any], gold: Sequence[Any]) -> dict[str, Any]:
     """How often the answers of each confidence are right: `{error, bins: [{low, high, rows, confidence, right}]}`.
 
     `error` is the expected calibration error (Guo et al., 2017) over ten bins of equal width: the mean distance, by
-    rows, between what the model says of itself and what is true.
+    rows, between what the model says of itself and what is true. Where a row may have several labels, each of them
+    counts by itself: its score is the confidence, and it is right where the row has it.
     """
-    sure = np.array([answer["confidence"] for answer in answers])
-    right = np.array([answer["label"] == g["label"] for answer, g in zip(answers, gold, strict=True)], dtype=float)
+    said = [pair for answer, g in zip(answers, gold, strict=True) for pair in _said(answer, g)]
+    sure, right = np.array([one for one, _ in said]), np.array([float(true) for _, true in said])
     place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     bins = [
         {
@@ -71,21 +74,46 @@ def calibration(answers: Sequence[Any], gold: Sequence[Any]) -> dict[str, Any]:
         for k in range(_BINS)
         if (here := place == k).any()
     ]
-    error = sum(b["rows"] * abs(b["confidence"] - b["right"]) for b in bins) / max(len(answers), 1)
+    error = sum(b["rows"] * abs(b["confidence"] - b["right"]) for b in bins) / max(len(said), 1)
     return {"error": error, "bins": bins}
 
 
+def _said(answer: Mapping[str, Any], gold: Mapping[str, Any]) -> list[tuple[float, bool]]:
+    """What an answer claims, each with how sure it is and whether it is so."""
+    if "label" in answer:
+        return [(answer["confidence"], answer["label"] == gold["label"])]
+    true = set(labels_of(gold))
+    return [(score, label in true) for label, score in answer["scores"].items()]
+
+
 def worst(answers: Sequence[Any], gold: Sequence[Any], most: int) -> list[dict[str, Any]]:
-    """The wrong answers that were surest, `{row, gold, label, confidence, gold_score}`, at most so many."""
-    wrong = [k for k, (answer, g) in enumerate(zip(answers, gold, strict=True)) if answer["label"] != g["label"]]
-    wrong.sort(key=lambda k: -answers[k]["confidence"])
+    """The wrong answers that were surest, `{row, gold, label, confidence, gold_score}`, at most so many.
+
+    Of several labels that are wrongly given or left out the surest counts, `gold` and `label` are joined by commas, and
+    there is no one `gold_score`.
+    """
+    judged = ((_mistake(answer, g), k) for k, (answer, g) in enumerate(zip(answers, gold, strict=True)))
+    wrong = sorted((-sure, k) for sure, k in judged if sure is not None)
     return [
         {
             "row": k,
-            "gold": gold[k]["label"],
-            "label": answers[k]["label"],
-            "confidence": answers[k]["confidence"],
-            "gold_score": (answers[k].get("scores") or {}).get(gold[k]["label"]),
+            "gold": _joined(gold[k]),
+            "label": _joined(answers[k]),
+            "confidence": -sure,
+            "gold_score": (answers[k].get("scores") or {}).get(gold[k].get("label")),
         }
-        for k in wrong[:most]
+        for sure, k in wrong[:most]
     ]
+
+
+def _mistake(answer: Mapping[str, Any], gold: Mapping[str, Any]) -> float | None:
+    """How sure a wrong answer was, or None for a right one."""
+    if "label" in answer:
+        return answer["confidence"] if answer["label"] != gold["label"] else None
+    given, true, scores = set(labels_of(answer)), set(labels_of(gold)), answer["scores"]
+    sure = [scores.get(label, 0.0) for label in given - true] + [1 - scores.get(label, 0.0) for label in true - given]
+    return max(sure, default=None)
+
+
+def _joined(answer: Mapping[str, Any]) -> str:
+    return ", ".join(labels_of(answer)) or "none"

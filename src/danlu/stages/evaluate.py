@@ -166,8 +166,6 @@ def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list
     if kind not in ("label", "labels"):
         return {}
     found = label_details.details(answers, gold, label_counts([data.table("train")], data.task))
-    if kind == "labels":
-        return found
     worst = label_details.worst(answers, gold, _WORST)
     return {**found, "worst": [{**row, "input": shown(data.task, inputs[row["row"]])} for row in worst]}
 
