@@ -5,18 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
+from danlu.core import plugin
 from danlu.core.digests import no_such_file
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")
+events = lazy("danlu.core.events")
 
 _SHOWN = 200
+_AT_ONCE = 1024
 
 
 def predict(
@@ -51,7 +54,7 @@ def predict(
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store, imports=imports or [])
-    answers = loaded.predictor.try_all(asked)
+    answers = _answers(loaded, asked, quiet=as_json)
     for place, answer in enumerate(answers):
         if isinstance(answer, Exception):
             line = place - len(inputs or []) + 1
@@ -66,6 +69,17 @@ def predict(
         for x, answer in zip(asked, answers):
             say(f"{_short(x)}\n  {answer}")
     say(f"\n{loaded.name}, form {loaded.form}")
+
+
+def _answers(loaded: Any, asked: list[str], *, quiet: bool) -> list[Any]:
+    """The answers, or what went wrong with each; many inputs show how far it is."""
+    console = [] if quiet or len(asked) <= _AT_ONCE else [plugin.load("trackers", "console")(quiet=True).on]
+    told, answers = events.Events(console, "predict"), list[Any]()
+    for start in range(0, len(asked), _AT_ONCE):
+        told.progress("answering", start, len(asked), "inputs")
+        answers += loaded.predictor.try_all(asked[start : start + _AT_ONCE])
+    told.progress("answering", len(asked), len(asked), "inputs")
+    return answers
 
 
 def _short(text: str) -> str:
