@@ -138,10 +138,10 @@ class ToyGrow(Stage):
         for step in range(begin, self.steps):
             events.progress("growing", step + 1, self.steps, "steps")
             time.sleep(self.wait)
+            log(f"step {step}")  # before it is saved: a kill in between does the step twice, and loses no word of it
             temporary = out.work / "checkpoint.new"
             temporary.write_text(str(step + 1))
             temporary.replace(checkpoint)
-            log(f"step {step}")
         if self.fail:
             (out.path / "half.txt").write_text("half")
             raise {"value": ValueError, "interrupt": KeyboardInterrupt, "disk": OSError}[self.fail](28, "planted")

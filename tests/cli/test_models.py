@@ -73,6 +73,17 @@ def test_what_can_not_be_asked(danlu, arguments, code, told):
     assert danlu("predict", *arguments, "--json").json["error"]["exit_code"] == code
 
 
+def test_many_inputs_show_how_far_it_is_and_keep_their_order(danlu, pictures, monkeypatch):
+    from danlu.cli import models
+
+    asked = [pictures[0], pictures[1], pictures[0], pictures[1], pictures[0]]
+    few = danlu("predict", "digits", *asked, "--json")
+    monkeypatch.setattr(models, "_AT_ONCE", 2)
+    many = danlu("predict", "digits", *asked, "--json")
+    assert many.json["answers"] == few.json["answers"]
+    assert ("predict" in many.err, "predict" in few.err) == (True, False)
+
+
 def test_a_damaged_file_is_refused(danlu, digits_store, pictures):
     assert danlu("predict", "digits", pictures[0], "--store", digits_store).code == 0
     (graph,) = digits_store.glob("versions/*/int8/model.onnx")

@@ -54,7 +54,7 @@ def predict(
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store, imports=imports or [])
-    answers = _answers(loaded, asked, quiet=as_json)
+    answers = _answers(loaded, asked)
     for place, answer in enumerate(answers):
         if isinstance(answer, Exception):
             line = place - len(inputs or []) + 1
@@ -71,14 +71,20 @@ def predict(
     say(f"\n{loaded.name}, form {loaded.form}")
 
 
-def _answers(loaded: Any, asked: list[str], *, quiet: bool) -> list[Any]:
-    """The answers, or what went wrong with each; many inputs show how far it is."""
-    console = [] if quiet or len(asked) <= _AT_ONCE else [plugin.load("trackers", "console")(quiet=True).on]
-    told, answers = events.Events(console, "predict"), list[Any]()
-    for start in range(0, len(asked), _AT_ONCE):
-        told.progress("answering", start, len(asked), "inputs")
-        answers += loaded.predictor.try_all(asked[start : start + _AT_ONCE])
-    told.progress("answering", len(asked), len(asked), "inputs")
+def _answers(loaded: Any, asked: list[str]) -> list[Any]:
+    """The answers, or what went wrong with each; many inputs show how far it is, beside what is printed."""
+    if len(asked) <= _AT_ONCE:
+        return list(loaded.predictor.try_all(asked))
+    watched, answers = plugin.load("trackers", "console")(), list[Any]()
+    told = events.Events([watched.on], "predict")
+    try:
+        told.emit("step_started")
+        for start in range(0, len(asked), _AT_ONCE):
+            told.progress("answering", start, len(asked), "inputs")
+            answers += loaded.predictor.try_all(asked[start : start + _AT_ONCE])
+        told.progress("answering", len(asked), len(asked), "inputs")
+    finally:
+        watched.close()
     return answers
 
 
