@@ -14,6 +14,12 @@ def test_lineage_as_a_tree_json_and_a_picture(danlu, tmp_path):
     assert any("tuned: model" in line and line.endswith("by finetune") for line in lines)
     assert any("backbone tfidf_lr" in line for line in lines)
     assert (tmp_path / "deep/l.svg").read_text().startswith("<svg ")
+    assert danlu("lineage", "moods@2", "--svg", tmp_path / "deep/l.svg").code == 0
+    (tmp_path / "mine.txt").write_text("mine")
+    for taken in (tmp_path / "mine.txt", tmp_path / "deep"):
+        said = danlu("lineage", "moods@2", "--svg", taken)
+        assert (said.code, "it is there and is no drawing" in said.err) == (2, True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
     assert danlu("lineage", "moods@2", "--json").json["name"] == "moods@2"
 
 

@@ -41,6 +41,7 @@ def lineage(
     """
     version = open_registry(store).resolve(name)
     if svg:
+        _check_drawing(svg)
         files.make_dirs(svg.absolute().parent)
         files.write_atomic(svg.absolute(), drawing.svg(version))
         note(f"drew {svg}")
@@ -49,6 +50,12 @@ def lineage(
         return
     for line in telling.tree(version):
         say(line)
+
+
+def _check_drawing(path: Path) -> None:
+    """Raise RecipeError for a folder, and for a file that is no drawing and would be lost."""
+    if path.is_dir() or (path.exists() and b"<svg" not in path.read_bytes()[:1000]):
+        raise RecipeError("it is there and is no drawing", where=str(path), do="name another file for --svg")
 
 
 def reproduce(

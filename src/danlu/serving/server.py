@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +27,29 @@ from danlu.serving.metrics import Metrics
 from danlu.serving.wire import Limits
 
 _log = logging.getLogger(__name__)
+_PAUSE = 10.0
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _LEAVE_SECONDS = 1.0
 """How long connections that are kept alive have for one more request, whose response tells them to close."""
+
+
+class LoopFaults:
+    """What goes wrong in the event loop itself, told; that no connection can be taken, at most once in ten seconds.
+
+    asyncio asks for a thousand connections at once, and tells of each that the system has no file descriptor for.
+    """
+
+    def __init__(self) -> None:
+        self._told = -_PAUSE
+
+    def hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop's exception handler."""
+        fault = context.get("exception")
+        if not isinstance(fault, OSError) or fault.errno not in _NO_ROOM:
+            loop.default_exception_handler(context)
+        elif time.monotonic() - self._told >= _PAUSE:
+            self._told = time.monotonic()
+            _log.error("no connection can be taken, callers wait: %s; `ulimit -n` allows more", fault.strerror)
 
 
 class _Server(uvicorn.Server):
@@ -108,6 +131,7 @@ def serve(
             state.draining = door.draining = True
             stopping.set()
 
+        loop.set_exception_handler(LoopFaults().hear)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
         serving = asyncio.ensure_future(server.serve(sockets=[bound]))
