@@ -94,6 +94,9 @@ def test_a_damaged_file_is_refused(danlu, digits_store, pictures):
     said = danlu("predict", "digits", pictures[0], "--store", digits_store)
     assert said.code == 3
     assert "int8/model.onnx" in said.err
+    moved = danlu("promote", "digits@1", "--alias", "next", "--store", digits_store)
+    assert (moved.code, "int8/model.onnx" in moved.err) == (3, True)
+    assert "next" not in danlu("versions", "digits", "--store", digits_store).out
 
 
 def test_a_line_of_a_file_that_has_no_answer_is_named(danlu, digits_store, tmp_path):

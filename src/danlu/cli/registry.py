@@ -119,12 +119,15 @@ def promote(
 ) -> None:
     """Point an alias to a version: `production` unless told otherwise. Served models follow it.
 
+    Every file of the version is checked by its SHA-256 before; a damaged one is refused.
+
     Example:  danlu promote review-sentiment@2 --why "better on long reviews"
     """
     registry = open_registry(store)
     if "@" not in name:
         raise RecipeError(f"{name!r} does not say which version", do=f"danlu promote {name}@NUMBER")
     version = registry.resolve(name)
+    registry.open(version)
     stood = registry.aliases(version.name).get(alias)
     entry = registry.move(version.name, alias, to=version.number, expect=_expected(expect), why=why)
     if stood == entry.after and not as_json:
