@@ -148,7 +148,8 @@ def test_a_version_that_is_damaged_is_not_served_and_is_told(serve, danlu, store
     own = next(file for path, file in second.files.items() if path == "forms.json")
     registry.blobs.path(own.sha256).chmod(0o644)
     registry.blobs.path(own.sha256).write_bytes(b"{}")
-    danlu("promote", "digits@2", "--store", store)
+    assert danlu("promote", "digits@2", "--store", store).code == 3, "promote looks first"
+    registry.move("digits", "production", to=2)
     told = until(lambda: get(f"{server.url}/v1/models")[1]["models"][0]["error"])
     assert (told["version"], "SHA-256" in told["what"] or "damaged" in told["what"]) == ("digits@2", True)
     assert get(f"{server.url}/v1/predict", {"input": picture})[1]["version"] == "digits@1"
