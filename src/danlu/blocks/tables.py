@@ -12,6 +12,8 @@ from danlu.core.errors import DataError
 
 MOST_SAMPLES = 10
 _SHOWN_CHARACTERS = 500
+LIKE_MISSING = frozenset({"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>"})
+"""How spreadsheets, databases and data frames write a missing value, in lower case."""
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -22,16 +22,13 @@ from danlu.blocks.pieces import Pieces
 from danlu.blocks.sifting import OWN, Sifting, said
 from danlu.blocks.sniff import sniff
 from danlu.blocks.splits import Keys, key_array
-from danlu.blocks.tables import check_columns, is_text
+from danlu.blocks.tables import LIKE_MISSING, check_columns, is_text
 from danlu.contracts import Files, Operator, Settings, Source, Stage, Task, slot
 from danlu.core.errors import DataError
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
-
-_LIKE_MISSING = {"", "nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>"}
-"""How spreadsheets, databases and data frames write a missing value, in lower case."""
 
 
 class Split(Settings):
@@ -239,7 +236,7 @@ def _doubtful_labels(rows: Pieces, task: Task, step: str) -> list[str]:
         return []
     table = rows.thin(gold)
     counted = [(told["values"], told["counts"]) for told in pc.value_counts(table.column(gold[0])).to_pylist()]
-    doubtful = {label: rows for label, rows in counted if label and label.strip().casefold() in _LIKE_MISSING}
+    doubtful = {label: rows for label, rows in counted if label and label.strip().casefold() in {"", *LIKE_MISSING}}
     if not doubtful:
         return []
     told = ", ".join(f"{json.dumps(label, ensure_ascii=False)} ({rows:,} rows)" for label, rows in doubtful.items())

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from danlu.blocks.checkup.finding import Example, Finding, Mend, Severity, counted, shown
 from danlu.blocks.checkup.subject import Subject
 from danlu.blocks.pictures import PICTURE
-from danlu.blocks.tables import is_text
+from danlu.blocks.tables import LIKE_MISSING, is_text
 
-LIKE_MISSING = frozenset({"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "-", "?", "unknown"})
-"""How spreadsheets, databases and people write a missing value, in lower case."""
+_ALSO_MISSING = LIKE_MISSING | {"-", "?", "unknown"}
+"""With how people write it, which may be a label all the same: told here, and left alone by `prepare`."""
 _MOST_COLUMNS = 200
 
 
@@ -107,7 +107,7 @@ def _of_column(subject: Subject, name: str) -> list[Finding]:
 
 def _like_missing(subject: Subject, name: str, column: pa.ChunkedArray) -> list[Finding]:
     lower = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-    hit = pc.fill_null(pc.is_in(lower, value_set=pa.array(sorted(LIKE_MISSING), column.type)), False)
+    hit = pc.fill_null(pc.is_in(lower, value_set=pa.array(sorted(_ALSO_MISSING), column.type)), False)
     rows = np.flatnonzero(hit.to_numpy())
     if not len(rows):
         return []
