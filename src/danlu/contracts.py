@@ -75,6 +75,10 @@ class Backbone(Plugin):
         """Local files to start from, or None. Touches no network."""
         return None
 
+    def at(self, folder: Path) -> Self:
+        """This backbone, reading its own files in `folder`, the bundle of a model; for one that has a `folder`."""
+        return self
+
     def save(self, folder: Path, module: nn.Module, processor: Any) -> None:
         """Write config and processor files, in the backbone's own layout; never weights."""
         processor.save(folder)
@@ -121,6 +125,10 @@ class Task(Plugin):
     def ask(self, row: Row) -> Any:
         """The input in a row, as `predict` takes it."""
 
+    def material(self, row: Row) -> Any:
+        """What a processor learns from of a row: its raw input."""
+        return self.ask(row)
+
     @abstractmethod
     def gold(self, row: Row) -> Answer | None:
         """The true answer in a row, in the form of an answer, or None when it has none."""
@@ -132,6 +140,20 @@ class Task(Plugin):
     @abstractmethod
     def examples(self, row: Row, processor: Processor) -> list[Example]:
         """Training examples of a row (a long text gives several). Not random; numpy arrays."""
+
+    def pack(
+        self,
+        rows: Callable[[], Iterable[Row]],
+        processor: Any,
+        folder: Path,
+        key: Sequence[str],
+        told: Callable[[int], None],
+    ) -> Sequence[Example] | None:
+        """The examples of a whole split, for a task that cuts them across rows; None: those of each row.
+
+        They may lie in `folder`, under the name `key`, which says what the rows are; `told` hears how many are read.
+        """
+        return None
 
     def vary(self, example: Example, rng: np.random.Generator) -> Example:
         """The only randomness in data: masking, cropping, noise; drawn from `rng` alone."""

@@ -232,6 +232,7 @@ class _Reader:
             return
         needs = entry.facts.get("needs", {})
         options = {key: value for key, value in given.items() if key != "do" and key not in needs}
+        self.in_place_of(name, entry, given, options)
         for key, value in fill.items():
             if key in entry.fields and key not in options and value is not None:
                 options[key] = value
@@ -239,6 +240,15 @@ class _Reader:
         self.pointers(name, stage)
         inputs = {need: self.input(name, need, kind, given.get(need)) for need, kind in needs.items()}
         self.done.append(Step(name, stage, {need: source for need, source in inputs.items() if source}))
+
+    def in_place_of(self, step: str, entry: plugin.Entry, given: Mapping[str, Any], options: dict[str, Any]) -> None:
+        """An input that stands for an option empties it; naming both is a fault."""
+        for need, option in entry.facts.get("in_place_of", {}).items():
+            if given.get(need) is not None:
+                if option in options:
+                    what = f"{need} already says what {option} would: only one of them can be named"
+                    self.fault(f"{step}.{option}", what, f"leave out {step}.{option} or {step}.{need}")
+                options[option] = None
 
     def stage(self, name: str, given: Any) -> plugin.Entry | None:
         if not isinstance(given, Mapping):
@@ -254,8 +264,11 @@ class _Reader:
         return None
 
     def input(self, step: str, need: str, kind: str, given: Any) -> str | None:
-        """The step that an input comes from: the one named, else the nearest above that makes its kind."""
-        wanted, optional = kind.removesuffix("?"), kind.endswith("?")
+        """The step that an input comes from: the one named, else the nearest above that makes its kind.
+
+        A kind that ends in `?` may be missing; one that ends in `??` is never taken unless it is named.
+        """
+        wanted, optional = kind.rstrip("?"), kind.endswith("?")
         makers = [above.name for above in self.done if above.kind == wanted]
         if given is not None:
             return self.reference(f"{step}.{need}", given, wanted, makers)
@@ -263,7 +276,7 @@ class _Reader:
             stages = [e.name for e in plugin.entries("stages") if e.facts.get("makes") == wanted]
             mend = f"add a step above it: {' or '.join(f'{{do: {stage}}}' for stage in stages)}" if stages else ""
             self.fault(f"{step}.{need}", f"it needs a {wanted}, and no step above makes one", mend)
-        return makers[-1] if makers else None
+        return makers[-1] if makers and not kind.endswith("??") else None
 
     def reference(self, where: str, given: Any, wanted: str, makers: list[str]) -> str | None:
         match = _REFERENCE.fullmatch(given) if isinstance(given, str) else None
@@ -293,9 +306,15 @@ class _Reader:
         chosen: dict[str, list[Chosen]] = {}
         for step in self.done:
             own = chosen_in(step.name, step.stage)
-            above = [found for source in dict.fromkeys(step.inputs.values()) for found in chosen[source]]
+            above = [found for need in step.inputs for found in self.told_by(step, need, chosen)]
             chosen[step.name] = own + [found for found in above if found not in own]
             self.faults += contradictions(own, above)
+
+    def told_by(self, step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
+        """What an input says of itself: all that was chosen for it; of one that stands for an option, that option."""
+        found = chosen[step.inputs[need]]
+        option = step.stage.entry.facts.get("in_place_of", {}).get(need)
+        return [one for one in found if one.where.split(".")[-1] == option] if option else found
 
 
 def _fields(stage: str) -> list[str]:

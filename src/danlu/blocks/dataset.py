@@ -82,6 +82,17 @@ class DataSet:
         """The rows of a split as dicts."""
         return list(iterate_rows(self.table(split)))
 
+    def each(self, split: str) -> Iterator[dict[str, Any]]:
+        """The rows of a split as dicts, one after another: what they hold need not fit into memory."""
+        path = self.folder / f"{split}.parquet"
+        try:
+            with pq.ParquetFile(path) as file:
+                columns = [name for name in file.schema_arrow.names if name != ROW]
+                for batch in file.iter_batches(columns=columns):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"it can't be read: {error}", where=str(path), do=_REMAKE) from error
+
     def judged(self, split: str) -> tuple[list[Any], list[Any]]:
         """The inputs of a split and their true answers. Raises DataError when a row has none."""
         rows = self.rows(split)

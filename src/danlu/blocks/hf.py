@@ -20,14 +20,19 @@ from transformers.initialization import no_init_weights
 from transformers.masking_utils import eager_mask
 from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
 
+from danlu.blocks import lm_heads
 from danlu.blocks.attention import attend
 from danlu.blocks.dropout import use_dropout
 from danlu.contracts import Head
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import write_atomic
 
-_Classifier: Any = transformers.AutoModelForSequenceClassification
-_PictureClassifier: Any = transformers.AutoModelForImageClassification
+_CLASSES: dict[str, tuple[Any, ...]] = {
+    "input": (transformers.AutoModelForSequenceClassification, transformers.AutoModelForImageClassification),
+    "gap": (transformers.AutoModelForMaskedLM,),
+    "next": (transformers.AutoModelForCausalLM,),
+}
+"""`Head.per` → the library's classes that have such a head, for texts and for pictures."""
 _ATTENTION = "danlu"
 transformers.AttentionInterface.register(_ATTENTION, attend)
 transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
@@ -85,10 +90,11 @@ def write_config(folder: Path, module: nn.Module) -> None:
 
 
 def _for_head(config: Any, head: Head, pad_id: int | None, dropout: float | None) -> Any:
-    if head.per != "input":
-        raise RecipeError(f"a pretrained model has no {head.per} head here", do="choose a task that gives head: input")
-    config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
-    config.label2id = {label: place for place, label in config.id2label.items()}
+    if head.per == "input":
+        config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
+        config.label2id = {label: place for place, label in config.id2label.items()}
+    if head.per == "next" and getattr(config, "is_decoder", None) is False:
+        config.is_decoder = True  # an encoder that is to write must not look ahead
     if head.several:
         config.problem_type = "multi_label_classification"  # the library's own pipelines then take no softmax
     if pad_id is not None and getattr(config, "pad_token_id", None) is None:
@@ -103,29 +109,40 @@ def _for_head(config: Any, head: Head, pad_id: int | None, dropout: float | None
 
 
 def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -> nn.Module:
-    """The module of a folder's configuration with a head; its weights are not set."""
+    """The module of a folder's configuration with a head; its weights are not set.
+
+    Raises DataError when the library has no such head for a model of that type.
+    """
     config = _for_head(read_config(folder), head, pad_id, dropout)
-    if type(config) not in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        what = f"transformers has no classifier for a model of the type {config.model_type!r}"
-        raise DataError(what, where=str(folder), do="choose a text encoder, such as asset:minilm")
-    with _quiet(), no_init_weights():
-        module: nn.Module = _Classifier.from_config(config, dtype=torch.float32)
-    return speed_up(module)
+    try:
+        with _quiet(), no_init_weights():
+            module = _class(config, head).from_config(config, dtype=torch.float32)
+            module.tie_weights()  # what is tied is structure; without weights to set, the library leaves it
+            return speed_up(module, head)
+    except RecipeError as error:
+        raise DataError(error.what, where=str(folder), do=error.do) from error
+
+
+def _class(config: Any, head: Head) -> Any:
+    """The library's class for a configuration and a head. Raises RecipeError when there is none."""
+    for kind in _CLASSES.get(head.per, ()):
+        if type(config) in kind._model_mapping:
+            return kind
+    what = f"transformers has no {head.per} head for a model of the type {config.model_type!r}"
+    raise RecipeError(what, where="backbone", do="`danlu list backbones` names the heads of each")
 
 
 def from_scratch(
     kind: str, head: Head, pad_id: int | None = None, *, dropout: float | None = None, **settings: Any
 ) -> nn.Module:
-    """A classifier of texts or pictures of a kind the library knows (`bert`, `vit`), of the size its settings say.
+    """A model of a kind the library knows (`bert`, `vit`), of the size its settings say.
 
     Its weights are drawn from torch's global generator.
     """
     made: Any = transformers.CONFIG_MAPPING[kind]
     config = _for_head(made(**settings, **_ALWAYS), head, pad_id, dropout)
-    pictures = type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     with _quiet():
-        module: nn.Module = (_PictureClassifier if pictures else _Classifier).from_config(config, dtype=torch.float32)
-    return speed_up(module)
+        return speed_up(_class(config, head).from_config(config, dtype=torch.float32), head)
 
 
 def start(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -> tuple[nn.Module, list[str]]:
@@ -149,7 +166,7 @@ def start(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
     if body:
         what = f"its weights do not fit its configuration; missing or of another shape: {_three(body)}"
         raise DataError(what, where=str(folder), do="get the model again, whole")
-    return speed_up(module), fresh
+    return speed_up(module, head), fresh
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -174,14 +191,16 @@ def _three(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def speed_up(module: nn.Module) -> nn.Module:
-    """The module with our dropout and, for a BERT, our attention: the same answers, less time.
+def speed_up(module: nn.Module, head: Head) -> nn.Module:
+    """The module with our dropout, for a BERT our attention, and for a language model our head: the same answers.
 
     Other families keep the library's attention: some add biases or caps to their scores, which ours knows nothing of.
     """
     model: Any = module
     if model.config.model_type == "bert":
         model.set_attn_implementation(_ATTENTION)
+    if head.per in ("gap", "next"):
+        lm_heads.ask_where(module, causal=head.per == "next")
     if isinstance(module, transformers.BertForSequenceClassification) and not model.config.is_decoder:
         last = model.bert.encoder.layer[-1].attention
         last.self.__class__, last.output.__class__ = _FirstTokenAttention, _FirstTokenOutput

@@ -6,9 +6,10 @@ model, cuts a text into the same tokens.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +27,8 @@ _KEPT = (
 )  # fmt: skip
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _UNLIMITED = 1_000_000
+_SPACE = ("Ġ", "▁")
+"""How a byte-level and a SentencePiece token begin that begin a word."""
 _MOST_CHARACTERS_A_TOKEN = 1000
 _CONVERT = (
     "write one with: python -c 'import transformers as t; "
@@ -105,6 +108,49 @@ class TextProcessor:
     def length(self, x: str) -> int:
         """How many tokens a text has before anything is cut, special ones included."""
         return len(self._whole.encode(_storable(x)).ids)
+
+    # ---- for language models ----------------------------------------------------------------------------------------
+
+    def cut(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """The ids of each text, whole, special ones included; by as many threads as the library takes."""
+        return [e.ids for e in self._whole.encode_batch_fast([_storable(text) for text in texts])]
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text without special ones at its ends; those that are written in it are found."""
+        return list(self._whole.encode(_storable(text), add_special_tokens=False).ids)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of ids, without special ones."""
+        return str(self._whole.decode(list(ids)))
+
+    def special(self, name: str) -> int | None:
+        """The id of a special token, such as `mask_token` or `eos_token`; None where the tokenizer names none."""
+        token = json.loads(self._files.get(_CONFIG, b"{}")).get(name)
+        content = token.get("content") if isinstance(token, dict) else token
+        return self._whole.token_to_id(content) if content else None
+
+    def specials(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        added = self._whole.get_added_tokens_decoder()
+        return frozenset(place for place, token in added.items() if token.special)
+
+    def token(self, place: int) -> str:
+        """How a token is written in the vocabulary."""
+        return str(self._whole.id_to_token(place))
+
+    def begins_words(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """For every id whether it begins a word: it does not go on where another ended."""
+        names = [self.token(place) for place in range(self.size)]
+        if any(name.startswith(word_pieces.INSIDE) for name in names):
+            return np.array([not name.startswith(word_pieces.INSIDE) for name in names])
+        if any(name.startswith(_SPACE) for name in names):
+            return np.array([name.startswith(_SPACE) for name in names])
+        return np.ones(len(names), dtype=bool)
+
+    def digest(self) -> str:
+        """SHA-256 of its files: equal tokenizers have the same."""
+        whole = b"\0".join(name.encode() + b"\0" + data for name, data in sorted(self._files.items()))
+        return hashlib.sha256(whole).hexdigest()
 
     def _cutter(self, most: int) -> Tokenizer:
         """The tokenizer that cuts at `most`; one for each length, since cutting is a state of a tokenizer."""

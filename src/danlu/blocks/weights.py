@@ -117,3 +117,23 @@ def _kind(tensor: torch.Tensor) -> str:
 def _three(names: Any) -> str:
     ordered = sorted(names)
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
+
+
+def fill_alike(module: nn.Module, folder: Path) -> list[str]:
+    """Fill a module from the `model.safetensors` in a folder where names and shapes agree; the names that do not.
+
+    Raises DataError when nothing agrees.
+    """
+    path = folder / "model.safetensors"
+    own = module.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys() if name in own}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"the weights can't be read: {error}", where=str(path)) from error
+    alike = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape}
+    if not alike:
+        raise DataError("none of its weights fits this model", where=str(path), do="choose another base")
+    module.load_state_dict(alike, strict=False)
+    tied = {tensor.data_ptr() for name, tensor in own.items() if name in alike}
+    return [name for name, tensor in own.items() if name not in alike and tensor.data_ptr() not in tied]

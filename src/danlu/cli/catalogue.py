@@ -130,7 +130,7 @@ def _combines(entry: Entry) -> dict[str, str]:
 
 def needs(entry: Entry) -> str:
     """The inputs of a stage: `dataset`, `parity (where there is one)`."""
-    named = ((name, kind.removesuffix("?"), kind.endswith("?")) for name, kind in entry.facts["needs"].items())
+    named = ((name, kind.rstrip("?"), kind.endswith("?")) for name, kind in entry.facts["needs"].items())
     told = [
         (name if name == kind else f"{name} (a {kind})") + (" (where there is one)" if optional else "")
         for name, kind, optional in named

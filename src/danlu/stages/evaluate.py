@@ -142,7 +142,7 @@ def _train_baseline(backbone: Backbone, data: DataSet, folder: Path, seed: int, 
     events.progress(f"training {backbone.name}", 0, None)
     task, rows, own = data.task, data.rows("train"), backbone.folder()
     reseed(seed, Stream.START)
-    processor = backbone.processor(own) if own else backbone.learn(task.ask(row) for row in rows)
+    processor = backbone.processor(own) if own else backbone.learn(task.material(row) for row in rows)
     module, _ = backbone.start(task.head(), processor)
     examples = [example for row in rows for example in task.examples(row, processor)]
     fit(Job(module, task, processor, examples, backbone=backbone, seed=seed))

@@ -13,7 +13,7 @@ from danlu import bundle
 from danlu.blocks.tensors import evaluating, state, to_torch
 from danlu.core.errors import DanluError
 from danlu.testing.general import require_light_import
-from danlu.testing.partners import BATCH, ROWS, Trial, by_default, go_together, trial_for
+from danlu.testing.partners import BATCH, ROWS, STEPS, Trial, by_default, go_together, trial_for
 from danlu.testing.subject import ConformanceError, Subject, check, require
 from danlu.training.settings import FROM_SCRATCH
 
@@ -56,7 +56,7 @@ def check_the_processor_survives_the_disk(subject: Subject) -> None:
     folder.mkdir()
     trial.backbone.save(folder, trial.module, trial.processor)
     loaded = trial.backbone.processor(folder)
-    for x in trial.inputs:
+    for x in trial.material:
         one = trial.processor.inputs(x)
         for other in (trial.processor.inputs(x), loaded.inputs(x)):
             same = one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
@@ -70,6 +70,24 @@ def check_the_processor_needs_no_torch(subject: Subject) -> None:
     kind = type(subject.plugin).processor_class
     require(".plugins." not in kind.__module__, f"{kind.__name__} lies in a plug-in; put it into a module of its own")
     require_light_import(kind)
+
+
+@check("backbones")
+def check_what_comes_next_is_not_seen(subject: Subject) -> None:
+    """Asked for the next token, what it says does not depend on the tokens that come after."""
+    for task in fitting_tasks(subject):
+        if task.gives.get("head") != "next":
+            continue
+        trial = Trial.of(task, subject.plugin)
+        ids = torch.arange(10, 20)[None] % max(trial.processor.size, 1)
+        changed = ids.clone()
+        changed[0, 5:] = (ids[0, 5:] + 3) % max(trial.processor.size, 1)
+        at = torch.arange(5)[None]
+        with torch.no_grad():
+            model = trial.module.eval()
+            one, other = (model(input_ids=x, at=at)["logits"] for x in (ids, changed))
+        gap = (one - other).abs().max().item()
+        require(gap <= _ALONE, f"what it says of the next token moves by {gap:.2g} when later tokens change")
 
 
 @check("backbones")
@@ -124,7 +142,7 @@ def check_every_task_that_fits_can_be_learnt(subject: Subject) -> None:
         for lr in (FROM_SCRATCH, 5 * FROM_SCRATCH):
             trial = Trial.of(task, subject.plugin, rows=_unbalanced(task) if _counts(subject) else None)
             before = _mean_loss(trial)
-            trial.fit(steps=1, batch_size=ROWS) if _counts(subject) else trial.fit(lr=lr)
+            trial.fit(steps=1, batch_size=ROWS) if _counts(subject) else trial.fit(lr=lr, steps=_steps(task))
             if _counts(subject) or trial.right() >= 0.95:
                 break
         after = _mean_loss(trial)
@@ -132,6 +150,11 @@ def check_every_task_that_fits_can_be_learnt(subject: Subject) -> None:
         if not _counts(subject):
             require(trial.right() >= 0.95, f"under {task.name} it learns {trial.right():.0%} of the sample")
         require_same_after_loading(trial, subject.new(task.name), ())
+
+
+def _steps(task: Any) -> int:
+    """More for a task that asks for words: there are hundreds of them, and few labels."""
+    return STEPS if task.gives.get("head", "input") == "input" else 3 * STEPS
 
 
 def fitting_tasks(subject: Subject) -> list[Any]:

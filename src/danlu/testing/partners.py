@@ -25,21 +25,28 @@ from danlu.training.settings import TrainSettings
 ROWS = 24
 """Rows of a task's sample that a tiny model is trained on."""
 BATCH = 8
-_STEPS = 80
-_BAG = "danlu.testing.bag:Bag"
+STEPS = 80
+"""Steps of a training, at a batch of `BATCH`."""
+_BAG, _READER = "danlu.testing.bag:Bag", "danlu.testing.reader:Reader"
 
 
 def task_for(subject: Subject, *others: Plugin) -> Task:
     """The task to try a plug-in with: itself, the one that was named, or the first of the catalogue that fits."""
-    chosen: Task = _partner(subject, "tasks", by_default("tasks"), others)
+    plain = sorted(by_default("tasks"), key=lambda task: task.gives.get("head") != "input")
+    chosen: Task = _partner(subject, "tasks", plain, others)
     return chosen
 
 
 def backbone_for(subject: Subject) -> Backbone:
     """The backbone to try a plug-in with: itself, the one that was named, or a small one that fits."""
-    small = (plugin.load("backbones", _BAG)(), plugin.load("backbones", "cnn")(size="tiny"))
-    chosen: Backbone = _partner(subject, "backbones", small, ())
+    chosen: Backbone = _partner(subject, "backbones", small_backbones(), ())
     return chosen
+
+
+def small_backbones() -> list[Backbone]:
+    """Backbones that train in seconds: for texts and labels, for texts and their words, for pictures."""
+    own = (plugin.load("backbones", name)() for name in (_BAG, _READER))
+    return [*own, plugin.load("backbones", "cnn")(size="tiny")]
 
 
 def _partner(subject: Subject, family: str, candidates: Iterable[Plugin], others: Sequence[Plugin]) -> Any:
@@ -114,7 +121,7 @@ class Trial:
         rows = task.sample(ROWS) if rows is None else rows
         task = task.resolve(as_table(rows))
         folder = backbone.folder()
-        processor = backbone.processor(folder) if folder else backbone.learn(task.ask(row) for row in rows)
+        processor = backbone.processor(folder) if folder else backbone.learn(task.material(row) for row in rows)
         torch.manual_seed(seed)
         module, fresh = backbone.start(task.head(), processor)
         if method is not None:
@@ -125,7 +132,7 @@ class Trial:
     def fit(self, techniques: Sequence[Technique] = (), work: Path | None = None, **settings: Any) -> Trial:
         """Train the model in place on its rows, in fp32."""
         options: dict[str, Any] = {
-            "steps": _STEPS,
+            "steps": STEPS,
             "lr": 5e-3,
             "batch_size": BATCH,
             "precision": "fp32",
@@ -146,6 +153,11 @@ class Trial:
         )
         fit(job)
         return self
+
+    @property
+    def material(self) -> list[Any]:
+        """The raw inputs, as a processor takes them."""
+        return [self.task.material(row) for row in self.rows]
 
     @property
     def inputs(self) -> list[Any]:

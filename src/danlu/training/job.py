@@ -53,6 +53,8 @@ class Job:
     seed: int = 0
     work: Path | None = None
     events: Events = field(default_factory=Events.silent)
+    looked: Callable[[nn.Module, int], None] = field(default=lambda module, step: None)
+    """Called after each look at the validation set, with the module as it answers and the steps done."""
 
     def identity(self) -> str:
         """What makes a checkpoint this training's own: settings, weights' names and shapes, sizes of the examples."""
@@ -79,7 +81,10 @@ class Fitted:
 
 
 def lengths(examples: Sequence[Example], processor: Processor) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Length of each example along the axis that is padded; 0 where nothing is."""
+    """Length of each example along the axis that is padded; 0 where nothing is. Lazy examples tell it themselves."""
+    known = getattr(examples, "lengths", None)
+    if known is not None:
+        return np.asarray(known, dtype=np.int64)
     padded = [name for name in examples[0].inputs if name in processor.pad] if examples else []
     longest = (max((len(e.inputs[name]) for name in padded if name in e.inputs), default=0) for e in examples)
     return np.fromiter(longest, dtype=np.int64, count=len(examples))

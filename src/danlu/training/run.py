@@ -217,6 +217,7 @@ class Run:
             number = judge.measure(self.model, self.device) if judge else self._validation_loss()
             if self.watch.add(self.step, number) and self.settings.keep == "best":
                 self.watch.best_weights = {name: tensor.detach().clone() for name, tensor in self.changing().items()}
+            self.job.looked(self.model, self.step)
         self.events.numbers(step=self.step, **{f"validation_{judge.name if judge else 'loss'}": number})
 
     def _validation_loss(self) -> float:

@@ -28,7 +28,7 @@ class Bert(Backbone):
 
     main: ClassVar[str] = "size"
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "gap")}
     processor_class: ClassVar[type[Any]] = TextProcessor
 
     size: Literal["tiny", "mini", "small", "medium", "base"] = "tiny"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -27,7 +27,7 @@ class Pretrained(Backbone):
 
     main: ClassVar[str] = "model"
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "gap", "next")}
     processor_class: ClassVar[type[Any]] = TextProcessor
 
     model: Location = "asset:minilm"
@@ -40,6 +40,9 @@ class Pretrained(Backbone):
         folder = assets.resolve(self.model)
         untrusted.check_model(folder)
         return folder
+
+    def at(self, folder: Path) -> Self:
+        return self.model_copy(update={"model": str(folder)})
 
     def build(self, head: Head, processor: TextProcessor, folder: Path | None) -> nn.Module:
         return hf.build(folder or self.folder(), head, processor.pad_id, self.dropout)

@@ -1,0 +1,282 @@
+"""Language models that compute what was asked for and nothing else.
+
+A vocabulary has thousands of entries, so the last product of a language model costs more memory than all the others.
+Here it is done at the positions that were asked (`at`), and while training it is left to the loss, which does it in
+chunks: `nll` never holds the scores of all positions at once.
+
+The module stays the library's own class, with its own names of weights: plain transformers loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from danlu.contracts import Arrays
+
+_CHUNK_NUMBERS = 1 << 24
+"""Scores held at once by `nll`: 64 MB of float32."""
+_BENT = ("final_logit_softcapping", "logits_scaling", "logit_scale", "logits_soft_cap")
+"""Settings of models whose scores are more than one product with the table of the vocabulary."""
+IGNORED = -100
+"""The target of a position that has none."""
+
+
+@dataclass
+class _Wanted:
+    """What one pass is asked for, and what it leaves for the loss."""
+
+    at: Tensor | None
+    hidden: Tensor | None = None
+    withhold: bool = False
+
+
+_WANTED: ContextVar[_Wanted | None] = ContextVar("wanted", default=None)
+
+
+def ask_where(module: nn.Module, *, causal: bool) -> nn.Module:
+    """Turn a language model of transformers into one whose `forward` is `Asked.forward`; the weights stay.
+
+    `causal` says that a position attends to the ones before it alone.
+    """
+    model: Any = module
+    kind = type(model)
+    if not isinstance(model, Asked):
+        model.__class__ = type(kind.__name__, (Asked, kind), {"__module__": kind.__module__})
+    model.base_model.register_forward_hook(_narrow)
+    if not any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _BENT):
+        model.get_output_embeddings().register_forward_pre_hook(_withhold)
+    model.causal = causal
+    model.config.use_cache = False
+    return module
+
+
+def _narrow(_: nn.Module, __: Any, output: Any) -> Any:
+    """Keep the positions that were asked for, before anything of the head is computed."""
+    wanted = _WANTED.get()
+    if wanted is None or wanted.at is None:
+        return output
+    hidden = output[0]
+    output.last_hidden_state = hidden.gather(1, wanted.at.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+    return output
+
+
+def _withhold(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """Note what would be multiplied with the table, and give the product nothing to do."""
+    wanted = _WANTED.get()
+    if wanted is None or not wanted.withhold:
+        return None
+    wanted.hidden = given[0]
+    return (given[0][:, :0],)
+
+
+@contextmanager
+def _wanting(wanted: _Wanted) -> Iterator[None]:
+    token = _WANTED.set(wanted)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+class Asked(nn.Module):
+    """A language model that is told where its word is wanted."""
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        segments: Tensor | None = None,
+        at: Tensor | None = None,
+        tokens: Tensor | None = None,
+    ) -> Arrays:
+        """What the model says at the positions `at`, [n, k]; at all of them, [n, length], where none are named.
+
+        `segments` [n, length] numbers the documents that lie in a block one after another, from 1; 0 is padding. No
+        position attends to another document, and each document's positions count from 0.
+
+        Answering, the outputs are `logits` [n, k, vocabulary], or where `tokens` [n, k] asks how likely those are,
+        `log_likelihood` [n, k]. In training mode, and where no position is named, they are `hidden` [n, k, width],
+        `table` [vocabulary, width] and, where there is one, `bias` [vocabulary], whose product `nll` makes in chunks.
+        """
+        model: Any = self
+        exported = torch.compiler.is_exporting()
+        wanted = _Wanted(at, withhold=not exported and (self.training or at is None or tokens is not None))
+        given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        if segments is not None:
+            given |= _apart(model, segments)
+        with _wanting(wanted):
+            outputs = super().forward(input_ids=input_ids, **{k: v for k, v in given.items() if v is not None})
+        said: dict[str, Tensor] = {"logits": outputs["logits"]}
+        if wanted.hidden is not None:
+            table = model.get_output_embeddings()
+            bias = {} if table.bias is None else {"bias": table.bias}
+            said = {"hidden": wanted.hidden, "table": table.weight, **bias}
+        if tokens is None or self.training:
+            return said
+        if exported:
+            return {"log_likelihood": said["logits"].log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1)}
+        return {"log_likelihood": -nll(said, tokens)}
+
+
+def _apart(model: Any, segments: Tensor) -> dict[str, Tensor]:
+    """The mask and the positions of blocks that hold several documents; nothing where each holds one, unpadded."""
+    if bool((segments == 1).all()):
+        return {}
+    length = segments.shape[1]
+    same = (segments.unsqueeze(1) == segments.unsqueeze(2)) & (segments > 0).unsqueeze(1)
+    if model.causal:
+        same = same & torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    same = (same | torch.eye(length, dtype=torch.bool, device=segments.device)).unsqueeze(1)
+    if model.config._attn_implementation != "sdpa":  # the others add the mask to the scores
+        same = torch.zeros(same.shape, device=segments.device).masked_fill_(~same, torch.finfo(torch.float32).min)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    place = torch.arange(length, device=segments.device).expand_as(segments)
+    start = torch.where(begins, place, 0).cummax(1).values
+    return {"attention_mask": same, "position_ids": place - start}
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+
+
+def nll(outputs: Arrays, targets: Tensor, *, smoothing: float = 0.0, z: float = 0.0) -> Tensor:
+    """−log p of each target, [n, k]; 0 where the target is `IGNORED`.
+
+    `smoothing` mixes in the mean over the vocabulary (Szegedy et al., 2016), `z` adds z · log² of the sum of all
+    exponents (Chowdhery et al., 2022), which keeps scores from drifting.
+    """
+    flat = targets.flatten()
+    if "logits" in outputs:
+        said, _ = _said(outputs["logits"].flatten(0, 1).float(), flat, smoothing, z)
+    else:
+        hidden, table = outputs["hidden"].flatten(0, 1), outputs["table"]
+        how = _How(_width(hidden), smoothing, z)
+        said = _Chunked.apply(hidden, table, outputs.get("bias"), flat, how)  # type: ignore[no-untyped-call]
+    return said.view(targets.shape)
+
+
+@dataclass(frozen=True)
+class _How:
+    narrow: torch.dtype
+    smoothing: float
+    z: float
+
+
+def _width(tensor: Tensor) -> torch.dtype:
+    """The type that products are made in here."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
+def _said(scores: Tensor, targets: Tensor, smoothing: float, z: float) -> tuple[Tensor, Tensor]:
+    """The loss of each row of scores, and the logarithm of the sum of the exponents, both [rows]."""
+    norm = scores.logsumexp(-1)
+    right = scores.gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)
+    said = norm - (1 - smoothing) * right
+    if smoothing:
+        said = said - smoothing * scores.mean(-1)
+    if z:
+        said = said + z * norm.square()
+    return torch.where(targets == IGNORED, 0.0, said), norm
+
+
+class _Chunked(torch.autograd.Function):
+    """The loss and its gradients in one pass over the scores, a chunk of positions at a time.
+
+    The gradient of a position's loss with respect to its scores is p − y, known as soon as the scores are. So the
+    gradients of `hidden` and of the table are made while a chunk's scores are there, and scaled when the backward pass
+    says by how much (as in Liger Kernel; Hsu et al., 2024). The table's is right where all positions are scaled alike,
+    as in a plain sum; where they are not, it is computed once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor, how: _How) -> Tensor:
+        grads = _Gradients(hidden, table, bias, *ctx.needs_input_grad[:3])
+        said = _pass(hidden, table, bias, targets, how, grads)
+        ctx.save_for_backward(hidden, table, bias, targets, grads.of_hidden, grads.of_table, grads.of_bias)
+        ctx.how = how
+        return said
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, table, bias, targets, of_hidden, of_table, of_bias = ctx.saved_tensors
+        if of_hidden is not None:
+            of_hidden = of_hidden * scale.unsqueeze(1).to(of_hidden.dtype)
+        counted = scale[targets != IGNORED]
+        first = counted[0] if len(counted) else scale.new_zeros(())
+        if bool((counted == first).all()):
+            of_table, of_bias = (None if t is None else t * first for t in (of_table, of_bias))
+        else:
+            again = _Gradients(hidden, table, bias, False, of_table is not None, of_bias is not None)
+            _pass(hidden, table, bias, targets, ctx.how, again, scale)
+            of_table, of_bias = again.of_table, again.of_bias
+        return of_hidden, of_table, of_bias, None, None
+
+
+class _Gradients:
+    """What is added up over the chunks; None where nobody wants it."""
+
+    def __init__(self, hidden: Tensor, table: Tensor, bias: Tensor | None, *wanted: bool) -> None:
+        self.of_hidden = torch.empty_like(hidden) if wanted[0] else None
+        self.of_table = torch.zeros_like(table) if wanted[1] else None
+        self.of_bias = torch.zeros_like(bias) if bias is not None and wanted[2] else None
+        self.any = any(wanted)
+
+
+def _pass(
+    hidden: Tensor,
+    table: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    how: _How,
+    grads: _Gradients,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """The loss of every position [rows], and the gradients of their sum, each position times its `scale`."""
+    said = torch.empty(targets.shape, device=hidden.device)
+    narrow = table.to(how.narrow)
+    for here in _chunks(len(targets), len(table)):
+        given = hidden[here].to(how.narrow)
+        scores = functional.linear(given, narrow).float()
+        if bias is not None:
+            scores += bias
+        said[here], norm = _said(scores, targets[here], how.smoothing, how.z)
+        if not grads.any:
+            continue
+        change = _slope(scores, norm, targets[here], how)
+        if scale is not None:
+            change *= scale[here].unsqueeze(1)
+        if grads.of_bias is not None:
+            grads.of_bias += change.sum(0)
+        change = change.to(how.narrow)
+        if grads.of_hidden is not None:
+            grads.of_hidden[here] = change @ narrow
+        if grads.of_table is not None:
+            grads.of_table += change.T @ given
+    return said
+
+
+def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:
+    size = max(1, _CHUNK_NUMBERS // vocabulary)
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def _slope(scores: Tensor, norm: Tensor, targets: Tensor, how: _How) -> Tensor:
+    """The gradient of each position's loss with respect to its scores, written over them."""
+    change = scores.sub_(norm.unsqueeze(1)).exp_()
+    if how.z:
+        change *= (1 + 2 * how.z * norm).unsqueeze(1)
+    if how.smoothing:
+        change -= how.smoothing / change.shape[1]
+    rows = torch.arange(len(targets), device=targets.device)
+    change[rows, targets.clamp(min=0)] -= 1 - how.smoothing
+    return change.mul_((targets != IGNORED).unsqueeze(1))

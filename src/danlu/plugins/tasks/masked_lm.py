@@ -1,0 +1,204 @@
+"""Fill in masked tokens (Devlin et al., 2019)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from danlu.blocks import likelihood, masking
+from danlu.contracts import Answer, Arrays, Batch, Columns, Delta, Example, Head, Processor, Task
+from danlu.core.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+_BEST = 5
+
+
+class MaskedLm(Task):
+    """Pre-training of an encoder on texts alone: some tokens are hidden, the model says what they were.
+
+    Give it a text with the tokenizer's mask in it (`the [MASK] of the story`) and it fills the gaps: the answer is
+    `{"text": str, "gaps": [[{"token": str, "probability": float}, …], …]}`, the likeliest five for each gap. Asked
+    `{"how_likely": text}` it hides some tokens of the text itself and answers `{"nll", "tokens", "characters"}`, which
+    `perplexity` judges.
+    """
+
+    gives: ClassVar[Mapping[str, str]] = {"modality": "text", "head": "gap", "answer": "likelihood"}
+    pad: ClassVar[Mapping[str, float]] = likelihood.PAD
+
+    text: str | None = None
+    """The column of the texts; found by its content when left open."""
+    length: int = Field(default=128, ge=8)
+    """Tokens in a block; texts are packed into blocks one after another, and do not see one another."""
+    share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the tokens that are asked for."""
+    unit: Literal["token", "word", "span"] = "token"
+    """What is hidden at once: tokens, all pieces of a word, or spans of some words (SpanBERT; Joshi et al., 2020)."""
+    left: float = Field(default=0.1, ge=0, le=1)
+    """Share of the asked tokens that are left as they are instead of masked."""
+    swapped: float = Field(default=0.1, ge=0, le=1)
+    """Share of the asked tokens that are replaced by a random one instead of masked."""
+
+    def columns(self) -> Columns:
+        text = likelihood.settled(self.text, self.name)
+        return Columns((text,), (text,))
+
+    def settle(self, rows: pa.Table) -> Self:
+        return self.model_copy(update={"text": likelihood.find_text(rows, self.name, self.text)})
+
+    def resolve(self, rows: pa.Table) -> Self:
+        return self.settle(rows)
+
+    def ask(self, row: Mapping[str, Any]) -> Any:
+        return {likelihood.SCORE: row[self.columns().ask[0]]}
+
+    def material(self, row: Mapping[str, Any]) -> Any:
+        return row[self.columns().ask[0]]
+
+    def gold(self, row: Mapping[str, Any]) -> Answer | None:
+        return likelihood.certain(row.get(self.columns().ask[0]))
+
+    def row(self, x: Any, answer: Answer) -> dict[str, Any]:
+        text = likelihood.scored(x)
+        return {self.columns().ask[0]: answer["text"] if text is None else text}
+
+    # ---- training ----------------------------------------------------------------------------------------------------
+
+    def examples(self, row: Mapping[str, Any], processor: Processor) -> list[Example]:
+        [ids] = _known(processor).cut([row[self.columns().ask[0]]])
+        blocks = (np.array(ids[k : k + self.length], dtype=np.int64) for k in range(0, len(ids), self.length))
+        return [self._hidden(block, np.ones_like(block), processor) for block in blocks if len(block)]
+
+    def pack(
+        self,
+        rows: Callable[[], Iterable[Mapping[str, Any]]],
+        processor: Processor,
+        folder: Path,
+        key: Sequence[str],
+        told: Callable[[int], None],
+    ) -> Sequence[Example]:
+        likelihood.check_length(processor, self.length, self.name)
+        texts = (row[self.columns().ask[0]] for row in rows())
+
+        def make(ids: Any, segments: Any) -> Example:
+            return self._hidden(ids, segments, processor)
+
+        return likelihood.packed(texts, _known(processor), self.length, folder, key, make, told)
+
+    def _hidden(self, ids: Any, segments: Any, processor: Any) -> Example:
+        """The example of a block, hidden as its own content says: always the same; `vary` hides anew."""
+        rng = np.random.default_rng(zlib.crc32(ids.tobytes()))
+        return self._hide(ids, segments, masking.Vocabulary.of(processor), rng)
+
+    def _hide(self, ids: Any, segments: Any, vocabulary: masking.Vocabulary, rng: np.random.Generator) -> Example:
+        at = masking.choose(ids, vocabulary, self.share, self.unit, rng)
+        hidden = masking.hide(ids, at, vocabulary, self.left, self.swapped, rng)
+        inputs = {"input_ids": hidden, "segments": segments, "at": at}
+        return Example(inputs, {"targets": ids[at]}, count=float(max(len(at), 1)), note=vocabulary)
+
+    def vary(self, example: Example, rng: np.random.Generator) -> Example:
+        ids = np.array(example.inputs["input_ids"])
+        ids[example.inputs["at"]] = example.targets["targets"]
+        return self._hide(ids, example.inputs["segments"], example.note, rng)
+
+    def head(self) -> Head:
+        return Head("gap")
+
+    def loss(self, outputs: Arrays, batch: Batch) -> Tensor:
+        return likelihood.loss(outputs, batch)
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    def encode(self, x: Any, processor: Any) -> list[Example]:
+        """The windows of a text that is scored, or the one example of a text with gaps."""
+        text = likelihood.scored(x)
+        if text is None:
+            return [self._gaps(x, processor)]
+        vocabulary = masking.Vocabulary.of(processor)
+        [ids] = processor.cut([text])
+        made = []
+        for window in likelihood.windows(ids, self.length, 0):
+            block = np.array(window or [processor.pad_id], dtype=np.int64)
+            rng = np.random.default_rng(zlib.crc32(block.tobytes()))
+            at = masking.choose(block, vocabulary, self.share, self.unit, rng)
+            hidden = masking.hide(block, at, vocabulary, 0.0, 0.0, rng)
+            made.append(_asked(hidden, at, tokens=block[at]))
+        return made
+
+    def _gaps(self, x: Any, processor: Any) -> Example:
+        if not isinstance(x, str):
+            raise DataError(f"a text must be a string, not {type(x).__name__}")
+        ids = processor.inputs(x)["input_ids"]
+        mask = processor.special("mask_token")
+        at = np.flatnonzero(ids == mask)
+        if not len(at):
+            what = f"there is no gap to fill: put {processor.token(mask)} where one is"
+            raise DataError(what, do=f'or ask how likely the text is: {{"{likelihood.SCORE}": "…"}}')
+        return _asked(ids, at)
+
+    def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Any) -> Answer:
+        text = likelihood.scored(x)
+        if text is not None:
+            return likelihood.likelihood(text, examples, outputs)
+        gaps = [_best(scores, processor) for scores in outputs[0]["logits"][: examples[0].note]]
+        ids = np.array(examples[0].inputs["input_ids"])
+        ids[examples[0].inputs["at"]] = [gap[0]["id"] for gap in gaps]
+        told = [[{"token": one["token"], "probability": one["probability"]} for one in gap] for gap in gaps]
+        return {"text": processor.text(ids.tolist()), "gaps": told}
+
+    def answer(self, x: Any, processor: Processor) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
+        _known(processor)
+        return (yield from super().answer(x, processor))
+
+    def sample(self, n: int) -> list[dict[str, Any]]:
+        return [{self.text or "text": masking.SAMPLE[k % len(masking.SAMPLE)]} for k in range(n)]
+
+    def distance(self, a: Answer, b: Answer) -> float:
+        if "gaps" in a and "gaps" in b:
+            return masking.distance(a["gaps"], b["gaps"])
+        return likelihood.distance(a, b) if "nll" in a and "nll" in b else 1.0
+
+    def from_json(self, value: Any) -> Any:
+        if not isinstance(value, str) and likelihood.scored(value) is None:
+            raise DataError(f'an input is a text with gaps, or {{"{likelihood.SCORE}": text}}')
+        return value
+
+    def request_schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, likelihood.ASKED]}
+
+    def answer_schema(self) -> dict[str, Any]:
+        return {"anyOf": [masking.SCHEMA, likelihood.SCHEMA]}
+
+
+def _known(processor: Any) -> Any:
+    """The processor. Raises RecipeError when its tokenizer has no mask."""
+    if not hasattr(processor, "special") or processor.special("mask_token") is None:
+        what = "the tokenizer has no mask token, so nothing can be hidden"
+        raise RecipeError(what, where="backbone", do="choose an encoder such as bert, or the task causal_lm")
+    return processor
+
+
+def _asked(ids: Any, at: Any, tokens: Any = None) -> Example:
+    """An example that asks at some places; at the first one where there is none, which then does not count."""
+    asked = at if len(at) else np.zeros(1, dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "at": asked}
+    if tokens is not None:
+        inputs["tokens"] = tokens if len(at) else ids[:1]
+    return Example(inputs, note=len(at))
+
+
+def _best(scores: Any, processor: Any) -> list[dict[str, Any]]:
+    scores = np.asarray(scores, dtype=np.float64)
+    scores = np.exp(scores - scores.max())
+    scores /= scores.sum()
+    if not np.isfinite(scores).all():
+        raise DataError("the model's scores are not finite numbers", do="train it again with a lower lr")
+    order = np.argsort(-scores, kind="stable")[:_BEST].tolist()
+    return [{"id": k, "token": processor.token(k), "probability": float(scores[k])} for k in order]

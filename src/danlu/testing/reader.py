@@ -1,0 +1,67 @@
+"""The smallest language model: the words of a text, averaged, and the place that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from danlu.blocks.tokens import TextProcessor
+from danlu.contracts import Arrays, Backbone, Head
+
+_WIDTH, _PLACES = 64, 256
+
+
+class Reader(Backbone):
+    """For tests of tasks that ask for gaps or for what comes next: trains in seconds."""
+
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("gap", "next")}
+    processor_class: ClassVar[type[Any]] = TextProcessor
+
+    def learn(self, inputs: Iterable[str]) -> TextProcessor:
+        return TextProcessor.learn(inputs, 500, _PLACES)
+
+    def build(self, head: Head, processor: TextProcessor, folder: Path | None) -> nn.Module:
+        return _Reader(processor.size, causal=head.per == "next")
+
+    def start(self, head: Head, processor: TextProcessor) -> tuple[nn.Module, list[str]]:
+        return self.build(head, processor, None), ["head.weight", "head.bias"]
+
+
+class _Reader(nn.Module):
+    def __init__(self, vocabulary: int, *, causal: bool) -> None:
+        super().__init__()
+        self.words, self.place = nn.Embedding(vocabulary, _WIDTH), nn.Embedding(_PLACES, _WIDTH)
+        self.middle = nn.Linear(3 * _WIDTH, _WIDTH)
+        self.head = nn.Linear(_WIDTH, vocabulary)
+        self.causal = causal
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        at: Tensor | None = None,
+        tokens: Tensor | None = None,
+    ) -> Arrays:
+        """As `blocks.lm_heads.Asked`, but that it always gives `logits`; a document of a block sees itself alone."""
+        known = segments if segments is not None else attention_mask
+        known = torch.ones_like(input_ids) if known is None else known
+        length = input_ids.shape[1]
+        sees = ((known[:, :, None] == known[:, None, :]) & (known > 0)[:, None, :]).float()
+        place = torch.arange(length, device=input_ids.device)
+        if self.causal:
+            sees = sees * (place[None, :] <= place[:, None]).float()
+        words = self.words(input_ids)
+        mean = (sees @ words) / sees.sum(-1, keepdim=True).clamp(min=1)
+        mixed = torch.cat([mean, words, self.place(place).expand_as(words)], -1)
+        if at is not None:
+            mixed = mixed.gather(1, at.unsqueeze(-1).expand(-1, -1, mixed.shape[-1]))
+        logits = self.head(torch.tanh(self.middle(mixed)))
+        if tokens is None or self.training:
+            return {"logits": logits}
+        return {"log_likelihood": logits.log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1)}
