@@ -48,9 +48,6 @@ class FreshText(Backbone):
             initialise(module, self.init)
         return module, fresh
 
-    def embeddings(self, module: nn.Module) -> list[nn.Module]:
-        return [module.get_input_embeddings()]  # type: ignore[operator]
-
 
 class FreshTransformer(FreshText):
     """One of a kind that the transformers library knows. Derive from it, name `kind`, and write `settings`.
@@ -80,3 +77,6 @@ class FreshTransformer(FreshText):
     def save(self, folder: Path, module: nn.Module, processor: TextProcessor) -> None:
         hf.write_config(folder, module)
         processor.save(folder)
+
+    def embeddings(self, module: nn.Module) -> list[nn.Module]:
+        return [module.get_input_embeddings()]  # type: ignore[operator]

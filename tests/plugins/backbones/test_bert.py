@@ -16,10 +16,6 @@ from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.testing.partners import Trial
 
 
-def conforming(folder):
-    return {"bert": {"positions": 64, "dropout": 0.0}}
-
-
 def texts(rows=200):
     return [row["text"] for batch in Synthetic(size=rows).rows() for row in batch.to_pylist()]
 
