@@ -54,12 +54,13 @@ class _Reader(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Any:
         places = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
         mirrored = attention_mask.sum(1, keepdim=True) - 1 - places
-        turn = torch.where(mirrored < 0, places, mirrored).unsqueeze(-1)
+        turn = torch.where(mirrored < 0, places, mirrored)
+        row = torch.arange(input_ids.shape[0], device=input_ids.device).unsqueeze(1)
         read = self.table(input_ids)
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             read = self.dropout(read)
             there, _ = ahead(read)
-            again, _ = back(read.gather(1, turn.expand_as(read)))
-            read = torch.cat([there, again.gather(1, turn.expand_as(again))], -1)
+            again, _ = back(read[row, turn])
+            read = torch.cat([there, again[row, turn]], -1)
         real = attention_mask.unsqueeze(-1).to(read.dtype)
         return {"logits": self.head(self.dropout((read * real).sum(1) / real.sum(1)))}
