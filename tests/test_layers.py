@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = {
     **dict.fromkeys(("core",), 0),
-    **dict.fromkeys(("contracts", "values", "rows", "bundle", "predictor", "blocks"), 1),
+    **dict.fromkeys(("contracts", "values", "rows", "fresh", "bundle", "predictor", "blocks"), 1),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
     **dict.fromkeys(("recipe", "draft", "data_check"), 4),
@@ -48,7 +48,8 @@ NAMED_FOR_THEM = {
     "onnx": {"blocks/ort.py", "blocks/onnx_calibration.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},
     "onnxruntime": {"blocks/portable/pieces/frame.py", "blocks/ort.py", "blocks/onnx_calibration.py"},
     "onnxscript": {"blocks/onnx_export.py"},
-    "tokenizers": {"blocks/portable/pieces/tokens.py", "blocks/tokens.py", "blocks/hf.py"},
+    "tokenizers": {"blocks/portable/pieces/tokens.py", "blocks/tokens.py", "blocks/tokenizers.py"}
+    | {f"plugins/tokenizers/{name}.py" for name in ("wordpiece", "bpe", "unigram", "character")},
 }
 """Digits are data, not a model: scikit-learn carries them. Tokenizers is the processor that every text form needs."""
 

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from danlu.blocks import masking
-from danlu.blocks.tokens import TextProcessor
+from danlu.blocks.special_tokens import BERT
+from danlu.plugins.tokenizers.wordpiece import Wordpiece
 
 
 @pytest.fixture(scope="module")
 def processor():
-    return TextProcessor.learn([*masking.SAMPLE, "unbelievable unbelievably believable"] * 3, 120, 64)
+    texts = [*masking.SAMPLE, "unbelievable unbelievably believable"] * 3
+    return Wordpiece(size=120).learn(texts, BERT, 64)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ from conformance.broken_data import (
     heavy,
     unpointed,
 )
+from conformance.broken_fresh import Boundless, Partial, Secretive, Steady, Threaded
 from conformance.broken_models import (
     Blind,
     Contagious,
@@ -182,4 +183,9 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "check_needs_and_makes_are_data": (Vague, r"needs is \['dataset'\]"),
     "check_it_changes_the_training": (Asleep, "the weights are the same as without it"),
     "check_a_killed_training_goes_on": (Hoarding, r"keep what must survive in run.kept"),
+    "check_every_process_learns_the_same": (Threaded, "another file in another process"),
+    "check_any_text_fits_the_model": (Boundless, "gives 3002 tokens, the model takes 1 to 24"),
+    "check_the_files_are_the_tokenizer": (Secretive, "gives other tokens after saving and loading"),
+    "check_the_seed_decides": (Partial, "leaves weights as they were"),
+    "check_the_scale_counts": (Steady, "half the scale draws other weights"),
 }

@@ -18,7 +18,7 @@ from danlu.stages.pretrain import Pretrain
 from danlu.stages.verify import Verify
 from stages.conftest import Given, run_stage
 
-BERT = {"bert": {"size": "tiny", "vocabulary": 200, "positions": 32}}
+BERT = {"bert": {"size": "tiny", "positions": 32}}
 FAST = {"precision": "fp32", "lr": 1e-3, "batch_size": 8}
 
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
-from danlu.blocks import word_pieces
 from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
@@ -25,8 +23,9 @@ _TOKENIZER, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _KEPT = (
     "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _UNLIMITED = 1_000_000
+INSIDE = "##"
+"""How a word piece begins that does not begin a word."""
 _SPACE = ("Ġ", "▁")
 """How a byte-level and a SentencePiece token begin that begin a word."""
 _MOST_CHARACTERS_A_TOKEN = 1000
@@ -49,37 +48,8 @@ class TextProcessor:
         self._whole.no_padding()
         self._whole.no_truncation()
         self._cut: dict[int, Tokenizer] = {}
-        config = json.loads(files.get(_CONFIG, b"{}"))
-        self.pad = {"input_ids": self._padding(config), "attention_mask": 0, "token_type_ids": 0}
+        self.pad = {"input_ids": self.special("pad_token") or 0, "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
-
-    @classmethod
-    def learn(cls, texts: Iterable[str], size: int, most: int) -> Self:
-        """Word pieces in lower case, as BERT has them, learnt from texts; at most `size` ids. Raises DataError."""
-        normalizer, cutter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
-        words = Counter[str]()
-        for text in texts:
-            words.update(w for w, _ in cutter.pre_tokenize_str(normalizer.normalize_str(_storable(text))))
-        if not words:
-            raise DataError("there is no word to learn pieces from", do="give training rows with text")
-        pieces = [*_SPECIAL, *word_pieces.learn(words, size - len(_SPECIAL))]
-        ids = {piece: place for place, piece in enumerate(pieces)}
-        made = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=word_pieces.LONGEST))  # noqa: S106
-        made.normalizer, made.pre_tokenizer = normalizer, cutter
-        ends = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
-        made.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-        )
-        made.add_special_tokens(list(_SPECIAL))
-        names = {f"{token[1:-1].lower()}_token": token for token in _SPECIAL}
-        config = {**names, "tokenizer_class": "BertTokenizer", "do_lower_case": True}
-        return cls({_TOKENIZER: made.to_str().encode(), _CONFIG: json.dumps(config).encode()}, most)
-
-    def _padding(self, config: Mapping[str, Any]) -> int:
-        token = config.get("pad_token")
-        content = token.get("content") if isinstance(token, dict) else token
-        known = self._whole.token_to_id(content) if content else None
-        return known or 0
 
     @property
     def size(self) -> int:
@@ -98,7 +68,7 @@ class TextProcessor:
         no file can hold, becomes U+FFFD.
         """
         most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
-        encoding = self._cutter(most).encode(_storable(x[: most * _MOST_CHARACTERS_A_TOKEN]))
+        encoding = self._cutter(most).encode(storable(x[: most * _MOST_CHARACTERS_A_TOKEN]))
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
         arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         if self._typed:
@@ -107,17 +77,17 @@ class TextProcessor:
 
     def length(self, x: str) -> int:
         """How many tokens a text has before anything is cut, special ones included."""
-        return len(self._whole.encode(_storable(x)).ids)
+        return len(self._whole.encode(storable(x)).ids)
 
     # ---- for language models ----------------------------------------------------------------------------------------
 
     def cut(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """The ids of each text, whole, special ones included; by as many threads as the library takes."""
-        return [e.ids for e in self._whole.encode_batch_fast([_storable(text) for text in texts])]
+        return [e.ids for e in self._whole.encode_batch_fast([storable(text) for text in texts])]
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text without special ones at its ends; those that are written in it are found."""
-        return list(self._whole.encode(_storable(text), add_special_tokens=False).ids)
+        return list(self._whole.encode(storable(text), add_special_tokens=False).ids)
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids, without special ones."""
@@ -141,8 +111,8 @@ class TextProcessor:
     def begins_words(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """For every id whether it begins a word: it does not go on where another ended."""
         names = [self.token(place) for place in range(self.size)]
-        if any(name.startswith(word_pieces.INSIDE) for name in names):
-            return np.array([not name.startswith(word_pieces.INSIDE) for name in names])
+        if any(name.startswith(INSIDE) for name in names):
+            return np.array([not name.startswith(INSIDE) for name in names])
         if any(name.startswith(_SPACE) for name in names):
             return np.array([name.startswith(_SPACE) for name in names])
         return np.ones(len(names), dtype=bool)
@@ -160,6 +130,10 @@ class TextProcessor:
                 tokenizer.enable_truncation(most)
             self._cut[most] = tokenizer
         return self._cut[most]
+
+    def cut_at(self, most: int) -> Self:
+        """The same tokenizer for a model that takes at most `most` tokens."""
+        return type(self)(self._files, most)
 
     def portable(self) -> Piece:
         """How an exported script cuts a text into the same tokens."""
@@ -191,7 +165,8 @@ class TextProcessor:
         return cls(files, most, str(folder))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text as a file can hold it: half a surrogate pair becomes U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.special_tokens import BERT
 from danlu.blocks.tokens import TextProcessor
 from danlu.contracts import Arrays, Backbone, Head
+from danlu.core import plugin
 
 _WIDTH, _PLACES = 64, 256
 
@@ -23,7 +25,9 @@ class Reader(Backbone):
     processor_class: ClassVar[type[Any]] = TextProcessor
 
     def learn(self, inputs: Iterable[str]) -> TextProcessor:
-        return TextProcessor.learn(inputs, 500, _PLACES)
+        cutter = plugin.load("tokenizers", "wordpiece")()
+        learnt: TextProcessor = cutter.learn(inputs, BERT, _PLACES)
+        return learnt
 
     def build(self, head: Head, processor: TextProcessor, folder: Path | None) -> nn.Module:
         return _Reader(processor.size, causal=head.per == "next")

@@ -16,17 +16,13 @@ from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.testing.partners import Trial
 
 
-def conforming(folder):
-    return {"bert": {"vocabulary": 300, "positions": 64, "dropout": 0.0}}
-
-
 def texts(rows=200):
     return [row["text"] for batch in Synthetic(size=rows).rows() for row in batch.to_pylist()]
 
 
 def test_word_pieces_are_learnt_from_the_training_texts():
-    processor = Bert(vocabulary=200, positions=16).learn(texts())
-    assert processor.size <= 200
+    processor = Bert(tokenizer={"wordpiece": 150}, positions=16).learn(texts())
+    assert processor.size == 150
     assert (processor.pad_id, processor.most) == (0, 16)
     known, odd = (processor.inputs(x)["input_ids"].tolist() for x in ("The BREAD.", "the 字"))
     assert (known[0], known[-1], odd[2]) == (2, 3, 1)  # [CLS] … [SEP]; a letter never seen is [UNK]
@@ -39,7 +35,7 @@ def test_word_pieces_are_learnt_from_the_training_texts():
 def test_plain_transformers_gives_the_same_answers(tmp_path):
     import transformers
 
-    one = Trial.of(TextClassification(), Bert(vocabulary=300, positions=64)).fit(steps=5)
+    one = Trial.of(TextClassification(), Bert(positions=64)).fit(steps=5)
     one.save(tmp_path / "model")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
@@ -54,7 +50,7 @@ def test_plain_transformers_gives_the_same_answers(tmp_path):
 def test_the_size_is_the_main_option():
     chosen = Bert.choose({"bert": "mini"})
     assert chosen.size == "mini"
-    one = Trial.of(TextClassification(), Bert.choose({"bert": {"size": "mini", "vocabulary": 200}}))
+    one = Trial.of(TextClassification(), Bert.choose({"bert": {"size": "mini", "tokenizer": {"wordpiece": 50}}}))
     config = one.module.config
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (4, 256, 4)
 
@@ -65,7 +61,7 @@ def test_from_a_table_to_a_measured_model(tmp_path):
         rows.writerow(["text", "label"])
         for batch in Synthetic(size=500).rows():
             rows.writerows((row["text"], row["label"]) for row in batch.to_pylist())
-    backbone = {"bert": {"vocabulary": 300, "dropout": 0.0}}
+    backbone = {"bert": {"dropout": 0.0}}
     steps = {
         "data": {"do": "prepare", "source": {"csv": str(tmp_path / "rows.csv")}, "task": "text_classification"},
         "tuned": {"do": "finetune", "backbone": backbone, "epochs": 5, "lr": 1e-3},

@@ -142,7 +142,7 @@ def table(tmp_path):
 
 def test_the_whole_line(table, tmp_path):
     task = {"text_multilabel_classification": {"label": ["animal", "plant", "stone", "rare"]}}
-    backbone = {"bert": {"vocabulary": 200, "positions": 64, "dropout": 0.0}}
+    backbone = {"bert": {"positions": 64, "dropout": 0.0}}
     recipe = {
         "name": "tags",
         "steps": {

@@ -1,0 +1,15 @@
+"""A bidirectional LSTM trained from scratch (Hochreiter and Schmidhuber, 1997)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from danlu.blocks.recurrent import Recurrent
+
+
+class Lstm(Recurrent):
+    """For short texts and little memory; a memory with gates is carried from word to word, in both directions."""
+
+    cell: ClassVar[type[Any]] = nn.LSTM
