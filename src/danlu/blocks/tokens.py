@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from danlu.blocks import word_pieces
+from danlu.blocks.known_words import KnownWords
 from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
@@ -49,6 +50,7 @@ class TextProcessor:
         config = json.loads(files.get(_CONFIG, b"{}"))
         self.pad = {"input_ids": self._padding(config), "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
+        self._words = None if self._typed else KnownWords.of(self._whole)
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int, most: int) -> Self:
@@ -95,7 +97,10 @@ class TextProcessor:
         no file can hold, becomes U+FFFD.
         """
         most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
-        encoding = self._cutter(most).encode(_storable(x[: most * _MOST_CHARACTERS_A_TOKEN]))
+        text = _storable(x[: most * _MOST_CHARACTERS_A_TOKEN])
+        if self._words is not None and (known := self._words.ids(text, most)) is not None:
+            return {"input_ids": known, "attention_mask": np.ones_like(known)}
+        encoding = self._cutter(most).encode(text)
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
         arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         if self._typed:
