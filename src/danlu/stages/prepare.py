@@ -112,9 +112,12 @@ class Prepare(Stage):
             for text in doubts:
                 events.warn(text)
             settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles
-            tables = self.cut(rows, settled, sifting)
-            tables = {name: sifting.operate(tables[name], self.operators, columns, name) for name in SPLITS}
-            tables["train"] = _clear(tables, settled, sifting)
+            tables, keys = self.cut(rows, settled, sifting)
+            for name in SPLITS:
+                if any(name in one.splits for one in self.operators):
+                    tables[name] = sifting.operate(tables[name], self.operators, columns, name)
+                    keys[name] = cuts.asked(tables[name], settled)
+            _clear(tables, keys, settled, sifting)
             task = settled.resolve(_visible(tables["train"].thin(columns.gold)))
             _guard(tables, task)
             notes = sifting.notes + reasons
@@ -125,15 +128,15 @@ class Prepare(Stage):
                 "sizes": sifting.sizes,
                 "notes": notes + doubts,
             }
-            data = DataSet.write(out.path, task, tables, info)
+            data = DataSet.write(out.path, task, tables, info, keys)
             labels = label_counts(tables["train"], task)
         for text in [*notes, *(text for step in sifting.told for text in said(step))]:
             events.note(text)
         out.notes += notes + doubts
         out.numbers |= {"rows_read": sum(sifting.sizes.values()), **data.info["rows"], "trained_labels": labels}
 
-    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> dict[str, Pieces]:
-        """Split → rows. Raises DataError when there are too few of them."""
+    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> tuple[dict[str, Pieces], dict[str, Keys]]:
+        """Split → rows, and the keys of their inputs. Raises DataError when there are too few of them."""
         keys, own = cuts.asked(rows, task), None
         hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
         if self.split.near is not None:
@@ -156,7 +159,7 @@ class Prepare(Stage):
                 made[name].add(shown.filter(pa.array(mine == part)))
             place += piece.num_rows
         rows.remove()
-        return made
+        return made, {name: keys[parts == part] for part, name in enumerate(SPLITS)}
 
     def parts(self, rows: Pieces, task: Task, keys: Keys, hangs: Keys, own: Parts | None) -> Parts:
         """The split of every row, by its place in `SPLITS`; rows with one key in `hangs` go together."""
@@ -182,13 +185,12 @@ class Prepare(Stage):
         return parts
 
 
-def _clear(tables: Mapping[str, Pieces], task: Task, sifting: Sifting) -> Pieces:
-    """The training rows without those that an operator made equal to a row of another split."""
-    train, *others = (cuts.asked(tables[name], task) for name in SPLITS)
-    again = np.isin(train, np.concatenate(others))
-    if not again.any():
-        return tables["train"]
-    return sifting.keep("keep_apart on train", tables["train"], ~again, task.columns().ask)
+def _clear(tables: dict[str, Pieces], keys: dict[str, Keys], task: Task, sifting: Sifting) -> None:
+    """Drop the training rows that an operator made equal to a row of another split."""
+    again = np.isin(keys["train"], np.concatenate([keys["validation"], keys["test"]]))
+    if again.any():
+        tables["train"] = sifting.keep("keep_apart on train", tables["train"], ~again, task.columns().ask)
+        keys["train"] = keys["train"][~again]
 
 
 def _check_enough(rows: int, shares: Mapping[str, float]) -> None:
