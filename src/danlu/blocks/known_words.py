@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -157,7 +157,9 @@ def _joined(hashes: Array, words: int) -> Array:
     for place in range(1, words):
         made *= _WIDE
         made += hashes[place : place + len(made)]
-    return (made ^ (made >> np.uint64(31))) * _WIDE
+    made ^= made >> np.uint64(31)
+    made *= _WIDE
+    return made
 
 
 def _pairs(hashes: Array, length: Array, row: Array, rows: int) -> Array:
