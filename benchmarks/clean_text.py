@@ -7,7 +7,8 @@ bytes English and half Chinese; a twentieth of the rows are duplicates, a fiftie
 the wrong encoding. Three things run in turn, each in a process of its own that tells its seconds and its greatest
 resident set: `clean` reads the file, applies the operators and cuts every text into the ids of minilm; `plain` does the
 same row by row, as a script without Danlu would; `prepare` is the stage with these operators, which cuts no tokens.
-Loading the tokenizer and importing count for none of them, save in `cpu_seconds`. MB are millions of bytes of the texts in UTF-8.
+Loading the tokenizer and importing count for none of them, save in `cpu_seconds`. MB are millions of bytes of the
+texts in UTF-8.
 """
 
 from __future__ import annotations
