@@ -18,6 +18,7 @@ BENCHMARKS = (
     ("commands.py", "--recipe", RECIPE),
     ("serve_http.py",),
     ("prepare_large.py",),
+    ("clean_text.py",),
     ("near_duplicates.py",),
     ("label_errors.py",),
     ("pii.py",),

@@ -53,6 +53,10 @@ class Operator(Plugin):
     by_row: ClassVar[bool] = False
     """Whether it treats each row alone, so that a table too large for memory may come to it in pieces."""
 
+    def where(self) -> tuple[str, ...]:
+        """`splits`, or what the options make of it."""
+        return self.splits
+
     @abstractmethod
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         """The changed table and what was done to it."""

@@ -6,7 +6,7 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
@@ -120,11 +120,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an operator may know: the columns in question, the split it works on (empty: before the split), the seed."""
+    """What an operator may know: the columns in question, the split it works on (empty: before the split), the seed.
+
+    `held` are the rows that the model will be measured on, by split, in pieces that can be gone through again; only an
+    operator that works on the training rows is told of them.
+    """
 
     columns: Columns
     split: str = ""
     seed: int = 0
+    held: Mapping[str, Iterable[pa.Table]] = field(default_factory=dict)
 
 
 class Processor(Protocol):

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from danlu.blocks.dataset import DataSet, check_labels_seen, label_counts, split_digest
+from danlu.blocks.splits import key_array
 from danlu.core.errors import DataError
 from danlu.plugins.tasks.text_classification import TextClassification
 
@@ -15,10 +16,15 @@ def table(*texts, label="yes"):
     return pa.table({"text": list(texts), "label": [label] * len(texts), "other": list(range(len(texts)))})
 
 
+def written(folder, tables, info):
+    keys = {split: key_array(pa.concat_tables(pieces), ["text"]) for split, pieces in tables.items()}
+    return DataSet.write(folder, TASK, tables, info, keys)
+
+
 @pytest.fixture
 def data(tmp_path):
     tables = {"train": [table("a"), table("b")], "validation": [table("c")], "test": [table("d", "e")]}
-    return DataSet.write(tmp_path, TASK, tables, {"notes": ["as found"]})
+    return written(tmp_path, tables, {"notes": ["as found"]})
 
 
 def test_what_was_written_is_read(data):
@@ -58,7 +64,7 @@ def test_a_test_row_that_leaked_into_training_is_found(data):
 
 def test_splits_that_share_an_input_are_not_written(tmp_path):
     with pytest.raises(DataError, match="both in train and in validation"):
-        DataSet.write(tmp_path, TASK, {"train": [table("a")], "validation": [table("A")], "test": [table("b")]}, {})
+        written(tmp_path, {"train": [table("a")], "validation": [table("A")], "test": [table("b")]}, {})
     assert not (tmp_path / "dataset.json").exists()
 
 
@@ -80,7 +86,7 @@ def test_a_split_that_is_not_there_or_broken(data):
 def test_unlabelled_rows_are_not_judged(tmp_path):
     tables = {"train": [table("a")], "validation": [table("b")], "test": [table("c", label=None)]}
     with pytest.raises(DataError, match="1 of 1 rows have no true answer"):
-        DataSet.write(tmp_path, TASK, tables, {}).judged("test")
+        written(tmp_path, tables, {}).judged("test")
 
 
 def test_labels_are_counted(data):

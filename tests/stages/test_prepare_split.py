@@ -1,7 +1,6 @@
 """Ways of cutting: by group, by time, into folds, and like an earlier data set."""
 
 import datetime
-import random
 
 import numpy as np
 import pytest
@@ -92,20 +91,6 @@ def test_every_row_is_tested_in_one_fold(run, given):
         assert abs(labels.count("a") - labels.count("b")) <= 2, "folds are stratified"
         assert 15 <= found.info["rows"]["validation"] <= 25
     assert sorted(tested) == sorted(row["text"] for row in rows())
-
-
-def test_near_texts_stay_together(run, given):
-    draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(500)]
-    stories = [" ".join(draw.choices(words, k=25)) for _ in range(80)]
-    told = [
-        {"text": f"{s} {'abc'[k]}", "label": "ab"[n % 2], "story": n} for n, s in enumerate(stories) for k in range(3)
-    ]
-    apart = run(Prepare(source=given(told), task=TASK))
-    assert any(len(splits) > 1 for splits in where(apart, "story").values())
-    close = run(Prepare(source=given(told), task=TASK, split={"near": 0.8}))
-    assert all(len(splits) == 1 for splits in where(close, "story").values())
-    assert {split for splits in where(close, "story").values() for split in splits} == set(SPLITS)
 
 
 def test_texts_of_one_pattern_are_told_instead_of_put_into_one_split(run, given):

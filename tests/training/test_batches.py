@@ -1,10 +1,13 @@
 """The order of examples, and batches of like length."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from training_toys import NoisyTagging, Tagging, Words, examples, job
 
+from danlu.training import batches
 from danlu.training.batches import Feed, sorted_batches
 from danlu.training.job import lengths
 from danlu.training.randomness import Stream, generator, reseed
@@ -116,3 +119,57 @@ def test_streams_have_nothing_in_common():
 def test_any_seed_will_do(seed):
     reseed(seed, Stream.STEP, 0)
     assert 0 <= generator(seed, Stream.VARY, 0, 0).random() < 1
+
+
+def arrays(batches):
+    return [array.tolist() for batch in batches for array in (*batch.inputs.values(), *batch.targets.values())]
+
+
+def threaded(monkeypatch, **options):
+    """A feed that makes batches ahead from its second step on."""
+    monkeypatch.setattr(batches, "WORTH", -1.0)
+    monkeypatch.setattr(batches, "_LOOK", 1)
+    return feed(NoisyTagging(), **options)
+
+
+def test_batches_made_ahead_are_those_made_when_asked_for(monkeypatch):
+    plain = [arrays(feed(NoisyTagging()).batches(feed().chosen(step), step)) for step in range(14)]
+    one, where = threaded(monkeypatch), []
+    made = one._made
+    monkeypatch.setattr(one, "_made", lambda *key: where.append(threading.current_thread().name[:4]) or made(*key))
+    assert [arrays(one.batches(one.chosen(step), step)) for step in range(14)] == plain
+    assert where[0] == "Main"
+    assert where.count("feed") >= 10
+    again = threaded(monkeypatch)
+    assert [arrays(again.batches(again.chosen(step), step)) for step in range(7, 14)] == plain[7:], "a resume"
+
+
+def test_what_was_drawn_otherwise_is_made_anew(monkeypatch):
+    one = threaded(monkeypatch)
+    for step, chosen in enumerate(([0, 1], [2], [5, 6], [], [3, 4])):
+        expected = arrays(feed(NoisyTagging()).batches(chosen, step))
+        assert arrays(one.batches(chosen, step)) == expected
+
+
+def test_a_fault_while_making_ahead_comes_at_its_step(monkeypatch):
+    one = threaded(monkeypatch)
+    made = one._made
+
+    def faulty(chosen, step):
+        if step == 3:
+            raise ValueError("step 3 is broken")
+        return made(chosen, step)
+
+    monkeypatch.setattr(one, "_made", faulty)
+    for step in range(3):
+        one.batches(one.chosen(step), step)
+    with pytest.raises(ValueError, match="step 3 is broken"):
+        one.batches(one.chosen(3), 3)
+
+
+def test_cheap_batches_are_made_when_asked_for(monkeypatch):
+    monkeypatch.setattr(batches, "WORTH", 1.0)
+    one = feed(NoisyTagging())
+    for step in range(20):
+        one.batches(one.chosen(step), step)
+    assert one._ahead is None

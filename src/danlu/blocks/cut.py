@@ -21,6 +21,10 @@ Parts: TypeAlias = np.ndarray[Any, np.dtype[np.int8]]
 """For each row the place of its split in `NAMES`."""
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 UNKNOWN = -1
+NEAR = 0.8
+MOST_MB = 32
+"""Texts that are compared unasked: 3 to 10 seconds."""
+_FEW = 3
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 
@@ -107,17 +111,50 @@ def near(rows: Pieces, task: Task, keys: Keys, threshold: float) -> Keys:
 
     Raises DataError where the task asks about anything but text, and where nearly all texts hang together.
     """
-    columns = task.columns().ask
-    if not all(is_text(rows.schema.field(name).type) for name in columns):
-        what = f"the task asks about {', '.join(columns)}, which is not text, so nothing can be near"
+    if not _asks_text(rows, task):
+        what = f"the task asks about {', '.join(task.columns().ask)}, which is not text, so nothing can be near"
         raise DataError(what, do="leave out split.near")
-    how = Near(threshold, size=fitting_size(_texts(rows.head(), columns)))
-    clusters = how.clusters(Sketch.join([how.sketch(_texts(piece, columns)) for piece in rows]))
+    clusters = _clusters(rows, task, threshold)
     most = int(np.bincount(np.unique(clusters, return_inverse=True)[1]).max())
     if most > rows.num_rows / 2:
         what = f"{most:,} of {rows.num_rows:,} texts hang together, each near another one: they are of one pattern"
         raise DataError(what, do=f"raise split.near above {threshold:g}, or leave it out")
     return together(keys, clusters)
+
+
+def near_if_few(rows: Pieces, task: Task, keys: Keys, least: float) -> tuple[Keys, list[str]]:
+    """`near` at 0.8 where it can be done, and what to tell where it was not.
+
+    `least` is the smallest share of a split. Of texts that hang together in such numbers that they would fill half of
+    it each goes alone: they are of one pattern. Texts of more than 32 MB are not compared. Anything but text is left.
+    """
+    if not rows.num_rows or not _asks_text(rows, task):
+        return keys, []
+    columns = task.columns().ask
+    mb = sum(piece.column(name).nbytes for piece in rows for name in columns) / 1e6
+    if mb > MOST_MB:
+        what = f"{mb:,.0f} MB of text were not searched for near-duplicates, which may stand in two splits"
+        return keys, [f"{what}; split.near=0.8 keeps them together, in about a minute for 100 MB"]
+    clusters = _clusters(rows, task, NEAR)
+    codes = _codes(clusters)
+    sizes = np.bincount(codes[np.unique(keys, return_index=True)[1]])
+    pattern = (sizes > max(_FEW, least * rows.num_rows / 2))[codes]
+    clusters = np.where(pattern, np.arange(len(clusters)), clusters)
+    if not pattern.any():
+        return together(keys, clusters), []
+    what = f"{int(pattern.sum()):,} of {rows.num_rows:,} texts are of one pattern ({sizes.max():,} hang together)"
+    return together(keys, clusters), [f"{what}: near ones among them may stand in two splits"]
+
+
+def _asks_text(rows: Pieces, task: Task) -> bool:
+    return all(is_text(rows.schema.field(name).type) for name in task.columns().ask)
+
+
+def _clusters(rows: Pieces, task: Task, threshold: float) -> np.ndarray[Any, Any]:
+    """The cluster of each row, named by its first row."""
+    columns = task.columns().ask
+    how = Near(threshold, size=fitting_size(_texts(rows.head(), columns)))
+    return how.clusters(Sketch.join([how.sketch(_texts(piece, columns)) for piece in rows]))
 
 
 def _texts(table: pa.Table, columns: tuple[str, ...]) -> list[str]:

@@ -46,19 +46,25 @@ class DataSet:
             raise DataError(f"this is not a data set: {error}", where=str(folder / INFO), do=_REMAKE) from error
 
     @classmethod
-    def write(cls, folder: Path, task: Task, tables: Mapping[str, Iterable[pa.Table]], info: Mapping[str, Any]) -> Self:
+    def write(
+        cls,
+        folder: Path,
+        task: Task,
+        tables: Mapping[str, Iterable[pa.Table]],
+        info: Mapping[str, Any],
+        keys: Mapping[str, Keys],
+    ) -> Self:
         """Write the splits, each in pieces, and what is known of them; `info` gains `task rows digests digest`.
 
-        Raises DataError when an input is in two splits.
+        `keys` are those of the rows' inputs. Raises DataError when an input is in two splits.
         """
-        asked = {split: _written(folder / f"{split}.parquet", tables[split], task) for split in SPLITS}
-        digests = {split: digest for split, (_, digest) in asked.items()}
-        rows = {split: len(keys) for split, (keys, _) in asked.items()}
+        digests = {split: _written(folder / f"{split}.parquet", tables[split], task) for split in SPLITS}
+        rows = {split: len(keys[split]) for split in SPLITS}
         whole = {"task": task.plain(), "rows": rows, "digests": digests, "digest": sha256_bytes(
             "".join(digests.values()).encode()
         ), **info}  # fmt: skip
         made = cls(folder, task, whole)
-        _refuse_shared({split: keys for split, (keys, _) in asked.items()}, folder)
+        _refuse_shared(keys, folder)
         text = json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
         (folder / INFO).write_text(text, encoding="utf-8")
         return made
@@ -124,19 +130,18 @@ def _refuse_shared(asked: Mapping[str, Keys], folder: Path) -> None:
             raise DataError(what, where=str(folder), do="add drop_duplicates to the operators")
 
 
-def _written(path: Path, pieces: Iterable[pa.Table], task: Task) -> tuple[Keys, str]:
-    """Write a split's rows; the keys of its inputs, and its digest."""
-    asked, whole, writer = [], [], None
+def _written(path: Path, pieces: Iterable[pa.Table], task: Task) -> str:
+    """Write a split's rows; its digest."""
+    whole, writer = [], None
     try:
         for piece in pieces:
             writer = writer or pq.ParquetWriter(path, piece.schema, compression="zstd")
             writer.write_table(piece)
-            asked.append(key_array(piece, task.columns().ask))
             whole.append(_digests(piece, task))
     finally:
         if writer is not None:
             writer.close()
-    return np.concatenate(asked), _digest(np.concatenate(whole))
+    return _digest(np.concatenate(whole))
 
 
 def _digests(table: pa.Table, task: Task) -> Keys:

@@ -6,9 +6,10 @@ They are read twice: once to learn the columns and to find what is wrong, once t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -29,8 +30,30 @@ Objects: TypeAlias = Callable[[File], Iterator[Found]]
 _Placed: TypeAlias = tuple[int, dict[str, Any]]
 
 
+class Part(Protocol):
+    """A part of a file: its objects one by one, or all at once where its reader can."""
+
+    def __iter__(self) -> Iterator[Found]: ...
+
+    def at_once(self, schema: pa.Schema) -> pa.RecordBatch | None:
+        """The rows under a schema; None where they have to be taken one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneByOne:
+    """Objects that are always taken one by one."""
+
+    objects: Iterable[Found]
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self.objects)
+
+    def at_once(self, schema: pa.Schema) -> None:
+        """Never."""
+
+
 def batches(
-    files: Sequence[File], objects: Objects, skipping: Skipping, unit: str = "line"
+    files: Sequence[File], parts: Callable[[File], Iterable[Part]], skipping: Skipping, unit: str = "line"
 ) -> Iterator[tuple[File, pa.RecordBatch]]:
     """The rows of all files; a key that a row lacks is null there, one that is null everywhere is text.
 
@@ -40,29 +63,45 @@ def batches(
     learnt = _Columns(unit)
     rows = 0
     for file in files:
-        for chunk in _chunks(_sound(file, objects, skipping, learnt)):
-            learnt.take(file, chunk, skipping)
-            rows += len(chunk)
+        for part in parts(file):
+            if (found := part.at_once(learnt.so_far)) is not None:
+                rows += found.num_rows
+                continue
+            for chunk in _chunks(_sound(file, part, skipping, learnt)):
+                learnt.take(file, chunk, skipping)
+                rows += len(chunk)
     schema = with_notes(learnt.schema(files), skipping.settle(rows))
     for file in files:
-        for chunk in _chunks(kept(file, objects, skipping)):
-            yield file, pa.RecordBatch.from_pylist([row for _, row in chunk], schema=schema)
+        for part in parts(file):
+            if not skipping.skipped and (found := part.at_once(schema)) is not None:
+                yield file, found
+                continue
+            for chunk in _chunks(kept(file, part, skipping)):
+                yield file, _under(schema, chunk, file, unit)
 
 
-def kept(file: File, objects: Objects, skipping: Skipping) -> Iterator[_Placed]:
+def _under(schema: pa.Schema, rows: list[_Placed], file: File, unit: str) -> pa.RecordBatch:
+    try:
+        return pa.RecordBatch.from_pylist([row for _, row in rows], schema=schema)
+    except _UNFIT as fault:  # such as a whole number that no float is, where later rows made the column one of floats
+        where = f"{file.shown}, {unit} {rows[0][0]} to {rows[-1][0]}"
+        raise DataError(f"their values can't be put into columns: {fault}", where=where, do=_ALIKE) from fault
+
+
+def kept(file: File, objects: Iterable[Found], skipping: Skipping) -> Iterator[_Placed]:
     """The rows of a file that were not skipped, with their places."""
-    for place, row in objects(file):
+    for place, row in objects:
         if isinstance(row, dict) and (file.name, place) not in skipping.skipped:
             yield place, row
 
 
 def place_of(file: File, objects: Objects, skipping: Skipping, row: int) -> int:
     """The place of row `row` of a file, counted from 0, among those that are not skipped."""
-    return next(islice(kept(file, objects, skipping), row, None))[0]
+    return next(islice(kept(file, objects(file), skipping), row, None))[0]
 
 
-def _sound(file: File, objects: Objects, skipping: Skipping, learnt: _Columns) -> Iterator[_Placed]:
-    for place, row in objects(file):
+def _sound(file: File, objects: Iterable[Found], skipping: Skipping, learnt: _Columns) -> Iterator[_Placed]:
+    for place, row in objects:
         if isinstance(row, dict):
             fault = learnt.odd(file, place, row)
             if fault is None:
@@ -84,6 +123,11 @@ class _Columns:
         self._unit = unit
         self._kinds: dict[str, tuple[str, File, int]] = {}
         self._schema = pa.schema([])
+
+    @property
+    def so_far(self) -> pa.Schema:
+        """The columns of the rows taken until now."""
+        return self._schema
 
     def odd(self, file: File, place: int, row: dict[str, Any]) -> DataError | None:
         """What is wrong with a row whose values are of another kind than in those above."""

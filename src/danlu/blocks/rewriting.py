@@ -43,9 +43,18 @@ def rewrite(
     return table, counts
 
 
-def each(change: Callable[[str], str]) -> Callable[[pa.Array], pa.Array]:
-    """`change` of a text, for an Arrow array; a missing text stays missing."""
-    return lambda texts: pa.array([None if t is None else change(t) for t in texts.to_pylist()], texts.type)
+def each(change: Callable[[str], str], *, where: str = "") -> Callable[[pa.Array], pa.Array]:
+    """`change` of a text, for an Arrow array; a missing text stays missing.
+
+    `where` is a regular expression (RE2) that is found in every text that can be changed: the others are not looked at.
+    """
+
+    def changed(texts: pa.Array) -> pa.Array:
+        found = pc.fill_null(pc.match_substring_regex(texts, where) if where else pc.is_valid(texts), False)
+        new = [change(text) for text in texts.filter(found).to_pylist()]
+        return pc.replace_with_mask(texts, found, pa.array(new, texts.type)) if new else texts
+
+    return changed
 
 
 def drop(table: pa.Table, names: Sequence[str], rules: Mapping[str, Mask], counts: Counts) -> tuple[pa.Table, Counts]:

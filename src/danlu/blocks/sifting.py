@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,20 @@ class Sifting:
         pairs = [(what, option) for what, _, option in (line.partition("\t") for line in doubts)]
         self.doubts += [pair for pair in pairs if pair not in self.doubts]
 
-    def operate(self, rows: Pieces, operators: Sequence[Operator], columns: Columns, split: str = "") -> Pieces:
+    def operate(
+        self,
+        rows: Pieces,
+        operators: Sequence[Operator],
+        columns: Columns,
+        split: str = "",
+        held: Mapping[str, Pieces] = MappingProxyType({}),
+    ) -> Pieces:
         """The rows after the operators that work on `split` (empty: on all rows, before the cut)."""
-        mine = [one for one in operators if (split in one.splits if split else not one.splits)]
+        mine = [one for one in operators if (split in one.where() if split else not one.where())]
         for done, operator in enumerate(mine):
             self.events.progress("cleaning", done, len(mine), "operators", operator=operator.name)
             name = f"{operator.name} on {split}" if split else operator.name
-            rows = self._sifted(rows, operator, name, Context(columns, split, self.seed))
+            rows = self._sifted(rows, operator, name, Context(columns, split, self.seed, held))
         if mine:
             self.events.progress("cleaning", len(mine), len(mine), "operators")
         return rows

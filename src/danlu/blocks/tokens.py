@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from tokenizers import Tokenizer
 
+from danlu.blocks.known_words import KnownWords
 from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
@@ -50,6 +51,7 @@ class TextProcessor:
         self._cut: dict[int, Tokenizer] = {}
         self.pad = {"input_ids": self.special("pad_token") or 0, "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
+        self._words = None if self._typed else KnownWords.of(self._whole)
 
     @property
     def size(self) -> int:
@@ -68,7 +70,10 @@ class TextProcessor:
         no file can hold, becomes U+FFFD.
         """
         most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
-        encoding = self._cutter(most).encode(storable(x[: most * _MOST_CHARACTERS_A_TOKEN]))
+        text = storable(x[: most * _MOST_CHARACTERS_A_TOKEN])
+        if self._words is not None and (known := self._words.ids(text, most)) is not None:
+            return {"input_ids": known, "attention_mask": np.ones_like(known)}
+        encoding = self._cutter(most).encode(text)
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
         arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         if self._typed:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Split(Settings):
     """How the rows are cut; the rest is trained on. A split that the source itself brings is taken as it is.
 
-    Rows whose input is the same, but for case, width and spacing, never come into two splits.
+    Rows whose input is the same, but for case, width and spacing, never come into two splits, and nor do texts that are
+    nearly the same (`near`).
     """
 
     model_config = ConfigDict(
@@ -59,11 +60,17 @@ class Split(Settings):
     """How many parts `fold` cuts into; `test` is then not used."""
     fold: int = Field(default=1, ge=1)
     """Which of them is the test set, counted from 1."""
-    near: float | None = Field(default=None, gt=0, lt=1)
-    """Texts whose character shingles have at least this Jaccard index (0.8 is usual) stay together, and so do those
-    near them. Leave it out for texts of a few words or of one pattern, which are all near one another."""
+    near: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)] | None = "auto"
+    """Texts whose character shingles have at least this Jaccard index stay together, and so do those near them. `auto`
+    is 0.8 where what is asked is text of at most 32 MB, cut `stratified`, `random` or by `fold`; texts of one pattern,
+    which are all near one another, it cuts one by one, and says so. `null` looks for none."""
     like: Files | None = None
     """The folder of an earlier data set: its rows stay in the split they were in, only new ones are cut."""
+
+    @property
+    def smallest(self) -> float:
+        """The share of the smallest split that rows are tested or validated on."""
+        return min(self.validation, 1 / self.folds if self.by == "fold" else self.test)
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
@@ -112,9 +119,13 @@ class Prepare(Stage):
             for text in doubts:
                 events.warn(text)
             settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles
-            tables = self.cut(rows, settled, sifting)
-            tables = {name: sifting.operate(tables[name], self.operators, columns, name) for name in SPLITS}
-            tables["train"] = _clear(tables, settled, sifting)
+            tables, keys = self.cut(rows, settled, sifting)
+            for name in reversed(SPLITS):
+                if any(name in one.where() for one in self.operators):
+                    held = {other: tables[other] for other in ("validation", "test") if name == "train"}
+                    tables[name] = sifting.operate(tables[name], self.operators, columns, name, held)
+                    keys[name] = cuts.asked(tables[name], settled)
+            _clear(tables, keys, settled, sifting)
             task = settled.resolve(_visible(tables["train"].thin(columns.gold)))
             _guard(tables, task)
             notes = sifting.notes + reasons
@@ -125,26 +136,29 @@ class Prepare(Stage):
                 "sizes": sifting.sizes,
                 "notes": notes + doubts,
             }
-            data = DataSet.write(out.path, task, tables, info)
+            data = DataSet.write(out.path, task, tables, info, keys)
             labels = label_counts(tables["train"], task)
         for text in [*notes, *(text for step in sifting.told for text in said(step))]:
             events.note(text)
         out.notes += notes + doubts
         out.numbers |= {"rows_read": sum(sifting.sizes.values()), **data.info["rows"], "trained_labels": labels}
 
-    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> dict[str, Pieces]:
-        """Split → rows. Raises DataError when there are too few of them."""
+    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> tuple[dict[str, Pieces], dict[str, Keys]]:
+        """Split → rows, and the keys of their inputs. Raises DataError when there are too few of them."""
         keys, own = cuts.asked(rows, task), None
         hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
-        if self.split.near is not None:
+        if isinstance(self.split.near, float):
             hangs = cuts.near(rows, task, hangs, self.split.near)
+        elif self.split.near == "auto" and self.split.by not in ("group", "time"):
+            hangs, told = cuts.near_if_few(rows, task, hangs, self.split.smallest)
+            sifting.notes += told
         if OWN in rows.schema.names:
             own = _own(rows)
             again = cuts.apart(hangs, own)
             rows = sifting.keep("keep_apart", rows, ~again, task.columns().ask)
             keys, hangs, own = keys[~again], hangs[~again], own[~again]
             if again.any():
-                where = "in the source's own test or validation split too"
+                where = "in the source's own test or validation split too, or nearly so"
                 sifting.told[-1]["notes"].append(f"{int(again.sum())} rows were {where}, and were dropped")
         parts = self.parts(rows, task, keys, hangs, own)
         made = {name: Pieces(sifting.scratch) for name in SPLITS}
@@ -156,7 +170,7 @@ class Prepare(Stage):
                 made[name].add(shown.filter(pa.array(mine == part)))
             place += piece.num_rows
         rows.remove()
-        return made
+        return made, {name: keys[parts == part] for part, name in enumerate(SPLITS)}
 
     def parts(self, rows: Pieces, task: Task, keys: Keys, hangs: Keys, own: Parts | None) -> Parts:
         """The split of every row, by its place in `SPLITS`; rows with one key in `hangs` go together."""
@@ -182,13 +196,12 @@ class Prepare(Stage):
         return parts
 
 
-def _clear(tables: Mapping[str, Pieces], task: Task, sifting: Sifting) -> Pieces:
-    """The training rows without those that an operator made equal to a row of another split."""
-    train, *others = (cuts.asked(tables[name], task) for name in SPLITS)
-    again = np.isin(train, np.concatenate(others))
-    if not again.any():
-        return tables["train"]
-    return sifting.keep("keep_apart on train", tables["train"], ~again, task.columns().ask)
+def _clear(tables: dict[str, Pieces], keys: dict[str, Keys], task: Task, sifting: Sifting) -> None:
+    """Drop the training rows that an operator made equal to a row of another split."""
+    again = np.isin(keys["train"], np.concatenate([keys["validation"], keys["test"]]))
+    if again.any():
+        tables["train"] = sifting.keep("keep_apart on train", tables["train"], ~again, task.columns().ask)
+        keys["train"] = keys["train"][~again]
 
 
 def _check_enough(rows: int, shares: Mapping[str, float]) -> None:

@@ -147,5 +147,5 @@ def _dirty(subject: Subject) -> tuple[pa.Table, Context]:
     for k, dirt in enumerate(_DIRT):
         row = rows[k % 12] | {name: dirt for name in columns.ask if isinstance(rows[0][name], str)}
         rows.append(row)
-    split = subject.plugin.splits[0] if subject.plugin.splits else ""
+    split = next(iter(subject.plugin.where()), "")
     return pa.Table.from_pylist(rows, schema=table.schema), Context(columns, split, seed=3)

@@ -8,13 +8,21 @@ resume needs neither saved generators nor skipped batches.
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from danlu.contracts import Batch, Example, Processor, Task
 from danlu.training.job import Job, lengths
 from danlu.training.randomness import Stream, generator
+
+WORTH = 0.05
+"""The share of a step's time that making its batches may take before it moves to a thread of its own."""
+_LOOK = 8
+"""Steps whose time is looked at."""
 
 
 class Feed:
@@ -26,6 +34,10 @@ class Feed:
         self.per_step = size * accumulate
         self.per_epoch = math.ceil(len(self._examples) / self.per_step)
         self._epoch, self._steps = -1, list[list[int]]()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self._ahead: tuple[tuple[int, tuple[int, ...]], Future[list[Batch]]] | None = None
+        self._pays, self._shares = False, list[float]()
+        self._ended: float | None = None
 
     def chosen(self, step: int) -> list[int]:
         """The places of a step's examples, the shortest first."""
@@ -45,7 +57,31 @@ class Feed:
         return [steps[k].tolist() for k in rng.permutation(self.per_epoch)]
 
     def batches(self, chosen: Sequence[int], step: int) -> list[Batch]:
-        """The chosen examples varied and collated, at most `size` in a batch; numpy arrays."""
+        """The chosen examples varied and collated, at most `size` in a batch; numpy arrays.
+
+        Where that takes more than `WORTH` of the time, those of the next step are made in a thread meanwhile. They are
+        the same, a function of what is chosen and of the step; what a technique then draws otherwise is made anew.
+        """
+        began, key = time.perf_counter(), (step, tuple(chosen))
+        guessed, future = self._ahead or (None, None)
+        self._ahead = None
+        made = future.result() if future is not None and guessed == key else self._made(chosen, step)
+        if self._pays:
+            following = self.chosen(step + 1)
+            self._ahead = (step + 1, tuple(following)), self._thread.submit(self._made, following, step + 1)
+        elif len(self._shares) < _LOOK:
+            self._measure(began, time.perf_counter())
+        return made
+
+    def _measure(self, began: float, ended: float) -> None:
+        """Whether it pays: decided once, from the median share of the first steps."""
+        if self._ended is not None:
+            self._shares.append((ended - began) / (ended - self._ended))
+        self._ended = ended
+        if len(self._shares) == _LOOK:
+            self._pays = statistics.median(self._shares) > WORTH
+
+    def _made(self, chosen: Sequence[int], step: int) -> list[Batch]:
         drawn = [self._examples[k] for k in chosen]
         if type(self._task).vary is not Task.vary:
             rngs = (generator(self._seed, Stream.VARY, step, place) for place in range(len(drawn)))

@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from danlu.blocks import json_lines, objects
+from danlu.blocks import json_lines
 from danlu.core.errors import DataError, RecipeError
 from danlu.plugins.sources.jsonl import JSONL
 
@@ -32,10 +32,10 @@ def test_the_rows_of_a_file(tmp_path):
 
 
 def test_all_batches_have_the_columns_of_the_last_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(objects, "BATCH", 2)
+    monkeypatch.setattr(json_lines, "FIRST", 10)
     source = write(tmp_path, *({"a": k} for k in range(5)), {"a": 5.5, "b": "x"})
     batches = list(source.rows())
-    assert [batch.num_rows for batch in batches] == [2, 2, 2]
+    assert [batch.num_rows for batch in batches] == [2, 4]
     assert {str(batch.schema) for batch in batches} == {"a: double\nb: string"}
 
 

@@ -11,6 +11,9 @@ from danlu.contracts import Context, Counts, Operator
 from danlu.core.plugin import lazy
 
 _ftfy: Any = lazy("ftfy", extra="cleaning")
+_PLAIN = r"\x00-\x7f\x{2013}\x{2014}\x{2018}-\x{201e}\x{2026}\x{3000}-\x{30ff}\x{3400}-\x{9fff}\x{ff00}-\x{ffef}"
+_SUSPECT = f"[^{_PLAIN}]"
+"""Each of the patterns by which ftfy knows a mistake holds a character that is not plain."""
 
 
 class FixEncoding(Operator):
@@ -27,4 +30,4 @@ class FixEncoding(Operator):
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         names = self.columns or context.columns.ask
-        return rewrite(table, names, each(_ftfy.fix_encoding), option="fix_encoding.columns")
+        return rewrite(table, names, each(_ftfy.fix_encoding, where=_SUSPECT), option="fix_encoding.columns")

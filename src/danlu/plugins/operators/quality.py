@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from danlu.blocks.grams import words
 from danlu.blocks.rewriting import drop, text_columns
+from danlu.blocks.wordings import Wordings
 from danlu.contracts import Context, Counts, Operator
 
 _BULLET = re.compile(r"\s*(?:[-*•‣▪◦●·–]|\d{1,3}[.)、])\s*")
@@ -22,6 +24,8 @@ _PAGE = re.compile(r"lorem ipsum|javascript|[{}]", re.IGNORECASE)
 _ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")
 _CHINESE = "的了是在和有我不这就也都"
 _STOP = frozenset((*_ENGLISH, *_CHINESE))
+_PLAIN_STOPS = (*(f" {word} " for word in _ENGLISH), *_CHINESE)
+_NEARLY = 1 - 1e-9
 _SHORT = 10
 """Words below which repetition and symbols say nothing of a text."""
 
@@ -67,10 +71,33 @@ class Quality(Operator):
         texts = text_columns(table, names, counts, option="quality.columns")
         rules = {rule: np.zeros(table.num_rows, bool) for rule in _RULES}
         for name in texts:
-            for row, text in enumerate(table.column(name).to_pylist()):
-                for rule in self.broken(text or ""):
-                    rules[rule][row] = True
+            cells = [text or "" for text in table.column(name).to_pylist()]
+            seen: dict[int, _Text] = {}
+            for rule, rows in self._doubtful(cells).items():
+                for row in rows.tolist():
+                    seen[row] = one = seen.get(row) or _Text(cells[row])
+                    rules[rule][row] |= _RULES[rule](self, one)
         return drop(table, names, rules, counts)
+
+    def _doubtful(self, texts: list[str]) -> dict[str, Any]:
+        """The rules that are on, and the rows that may break each of them: a text is read closely only there."""
+        of = Wordings.of(texts)
+        long, lines = of.words >= _SHORT, np.fromiter(("\n" in text for text in texts), bool, len(texts))
+        least, most = self.word_length or (0, 0)
+        mean = of.spaced_characters / np.maximum(of.spaced, 1)
+        may = {
+            "word_length": (of.spaced >= _SHORT) & ~((least <= mean) & (mean <= most)),
+            "symbols": long & (_symbols_at_most(texts) > (self.symbols or 0) * of.words),
+            "bullets": lines,
+            "ellipses": lines,
+            "alphabetic": long & (of.lettered < (self.alphabetic or 0) * (of.words + of.symbols)),
+            "stop_words": (of.words >= self.stop_words_from) & ~_has_stop_words(texts, self.stop_words or 0),
+            "repeated_lines": lines,
+            "top_pair": long & (of.pair > (self.top_pair or 0) * of.characters),
+            "repeated_grams": long & (of.runs >= (self.repeated_grams or 0) * (of.words - 4) * _NEARLY),
+            "page": np.full(len(texts), self.page),
+        }
+        return {rule: np.flatnonzero(rows | ~of.known) for rule, rows in may.items() if getattr(self, rule) is not None}
 
     def broken(self, text: str) -> list[str]:
         """The rules that a text breaks; an empty one breaks none."""
@@ -78,10 +105,36 @@ class Quality(Operator):
         return [rule for rule, breaks in _RULES.items() if getattr(self, rule) is not None and breaks(self, seen)]
 
 
+def _symbols_at_most(texts: list[str]) -> Any:
+    counts = (text.count("#") + text.count("…") + text.count("...") for text in texts)
+    return np.fromiter(counts, np.int64, len(texts))
+
+
+def _has_stop_words(texts: list[str], enough: int) -> Any:
+    """Whether it is plain that a text has that many of them: between spaces, or Chinese."""
+
+    def plain(text: str) -> bool:
+        found = 0
+        for sign in _PLAIN_STOPS:
+            found += sign in text
+            if found >= enough:
+                return True
+        return found >= enough
+
+    return np.fromiter(map(plain, texts), bool, len(texts))
+
+
 class _Text:
     def __init__(self, text: str) -> None:
-        self.text, self.words = text, words(text.lower())
-        self.lines = [line.strip() for line in text.split("\n") if line.strip()]
+        self.text = text
+
+    @cached_property
+    def words(self) -> list[str]:
+        return words(self.text.lower())
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return [line.strip() for line in self.text.split("\n") if line.strip()]
 
     @property
     def long(self) -> bool:

@@ -34,7 +34,7 @@ class StripHtml(Operator):
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         names = self.columns or context.columns.ask
-        return rewrite(table, names, each(text_of), option="strip_html.columns")
+        return rewrite(table, names, each(text_of, where="[<&]"), option="strip_html.columns")
 
 
 def text_of(html: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from danlu.blocks.file_source import ParsedSource
 from danlu.blocks.json_array import read_array
-from danlu.blocks.objects import batches, place_of
+from danlu.blocks.objects import OneByOne, batches, place_of
 from danlu.blocks.places import File
 from danlu.blocks.skipping import Skipping
 
@@ -23,7 +23,7 @@ class JSON(ParsedSource):
     endings: ClassVar[tuple[str, ...]] = (".json",)
 
     def read(self, files: Sequence[File], skipping: Skipping) -> Iterator[tuple[File, pa.RecordBatch]]:
-        yield from batches(files, read_array, skipping, "item")
+        yield from batches(files, lambda file: [OneByOne(read_array(file))], skipping, "item")
 
     def line(self, file: File, row: int, skipping: Skipping) -> str:
         return f"item {place_of(file, read_array, skipping, row)}"

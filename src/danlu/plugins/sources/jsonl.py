@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from danlu.blocks.file_source import ParsedSource
-from danlu.blocks.json_lines import read_lines
+from danlu.blocks.json_lines import read_lines, read_parts
 from danlu.blocks.objects import batches, place_of
 from danlu.blocks.places import File
 from danlu.blocks.skipping import Skipping
@@ -24,7 +24,7 @@ class JSONL(ParsedSource):
     endings: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
 
     def read(self, files: Sequence[File], skipping: Skipping) -> Iterator[tuple[File, pa.RecordBatch]]:
-        yield from batches(files, read_lines, skipping)
+        yield from batches(files, read_parts, skipping)
 
     def line(self, file: File, row: int, skipping: Skipping) -> str:
         return f"line {place_of(file, read_lines, skipping, row)}"

@@ -1,0 +1,191 @@
+"""How words are repeated in many texts at once, as bounds: to find the few texts that need a closer look.
+
+Words are those of `blocks/grams.words` in lower case. They are known by hashes, so a count of what is repeated can be
+too high by chance, and never too low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_BLOCK = 1 << 14
+"""Characters that are looked at at once: their arrays stay in a core's cache."""
+_ROWS, _LONGEST = 1 << 15, 500
+_LATIN, _CHINESE, _SPACE, _LETTER = 1, 2, 4, 8
+_KINDS = (_LATIN, _CHINESE, _SPACE)
+_RANGES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
+_SHARED = range(0xF900, 0xFB00)
+"""A word each, and not in every regular expression a character without spaces."""
+_A, _B, _C, _MIX = (np.uint32(x) for x in (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F))
+_WIDE = np.uint64(0x9E3779B97F4A7C15)
+_RUN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """Of n texts, each an array [n]; only where `known`, elsewhere somebody has to look at the text."""
+
+    known: Array
+    words: Array
+    characters: Array
+    """In words."""
+    spaced: Array
+    """Words in scripts that have spaces, an apostrophe taken for one; and their characters."""
+    spaced_characters: Array
+    lettered: Array
+    """Words with a letter."""
+    symbols: Array
+    """At least the runs of symbols that stand alone."""
+    pair: Array
+    """At least the count of a pair of words that comes twice, times its characters, where that is greatest."""
+    runs: Array
+    """At least how many runs of five words stood in the text before."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """Look at all texts."""
+        parts = [_measured(block) for block in _blocks(texts)] or [_measured([])]
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    block, length = list[str](), 0
+    for text in texts:
+        block.append(text)
+        length += len(text)
+        if length >= _BLOCK or len(block) == _ROWS:
+            yield block
+            block, length = [], 0
+    if block:
+        yield block
+
+
+@cache
+def _kinds() -> Array:
+    """What each character below U+10000 is."""
+    kinds = np.zeros(1 << 16, np.uint8)
+    for code, character in enumerate(map(chr, range(1 << 16))):
+        chinese = any(first <= code <= last for first, last in _RANGES)
+        kinds[code] = (
+            (_CHINESE if chinese else _LATIN * (character.isalnum() or character == "_"))
+            | _SPACE * character.isspace()
+            | _LETTER * character.isalpha()
+        )
+    return kinds
+
+
+def _measured(texts: Sequence[str]) -> tuple[Array, ...]:
+    lowered = [text.lower() for text in texts]
+    lengths = np.fromiter(map(len, lowered), np.int64, len(texts))
+    known = lengths == np.fromiter(map(len, texts), np.int64, len(texts))
+    codes = np.frombuffer(("\n".join(lowered) + "\n").encode("utf-32-le", "surrogatepass"), "<u4")
+    bounds = np.concatenate([[0], np.cumsum(lengths + 1)])[: len(texts) + 1]
+    odd = (codes >= _SHARED.start) & (codes < _SHARED.stop) | (codes > 0xFFFF)
+    known &= _counts(odd, bounds) == 0
+    kinds = _kinds()[np.minimum(codes, 0xFFFF)]
+    latin, chinese, space = ((kinds & kind) != 0 for kind in _KINDS)
+    joins = (codes == 0x27) | (codes == 0x2019)
+    joins[1:-1] &= latin[:-2] & latin[2:]
+    body = latin | joins
+    inside = body | chinese
+    start = chinese | (body & ~_before(body))
+    starts, ends = np.flatnonzero(start), np.flatnonzero(inside & ~np.append(inside[1:] & ~start[1:], False))
+    at = np.searchsorted(starts, bounds)
+    row = np.repeat(np.arange(len(texts)), np.diff(at))
+    length = ends + 1 - starts
+    lettered = np.maximum.reduceat(kinds & _LETTER, starts) > 0 if len(starts) else starts
+    known &= np.bincount(row[length > _LONGEST], minlength=len(texts)) == 0
+    hashes = _hashes(codes, inside, starts)
+    runs = np.flatnonzero(latin & ~_before(latin)), np.flatnonzero(latin & ~np.append(latin[1:], False))
+    run_row = np.searchsorted(runs[0], bounds)
+    return (
+        known,
+        np.diff(at),
+        _totals(length, at),
+        np.diff(run_row),
+        _totals(runs[1] + 1 - runs[0], run_row),
+        _totals(lettered, at),
+        _counts(~(latin | space) & np.append(True, space[:-1]), bounds),
+        _pairs(hashes, length, row, len(texts)),
+        _repeated(hashes, row, len(texts)),
+    )
+
+
+def _before(mask: Array) -> Array:
+    """The value one place earlier."""
+    return np.append(False, mask[:-1])
+
+
+def _counts(mask: Array, bounds: Array) -> Array:
+    """How often it holds from each bound to the next."""
+    return np.diff(np.searchsorted(np.flatnonzero(mask), bounds))
+
+
+def _totals(values: Array, at: Array) -> Array:
+    """The sum from each place to the next."""
+    return np.diff(np.concatenate([[0], np.cumsum(values)])[at])
+
+
+def _hashes(codes: Array, inside: Array, starts: Array) -> Array:
+    """A number for each word, made of its runs of three characters."""
+    if not len(starts):
+        return np.zeros(0, np.uint64)
+    here = codes * inside
+    back = np.append(np.uint32(0), here[:-1])
+    back[starts] = 0
+    further = np.append(np.uint32(0), back[:-1])
+    further[starts] = 0
+    mixed = here * _A
+    mixed += back * _B
+    mixed += further * _C
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= _MIX
+    mixed *= inside
+    return np.add.reduceat(mixed, starts).astype(np.uint64)
+
+
+def _joined(hashes: Array, words: int) -> Array:
+    """A number of 64 bits for each run of so many words."""
+    made = hashes[: len(hashes) - words + 1].copy()
+    for place in range(1, words):
+        made *= _WIDE
+        made += hashes[place : place + len(made)]
+    made ^= made >> np.uint64(31)
+    made *= _WIDE
+    return made
+
+
+def _pairs(hashes: Array, length: Array, row: Array, rows: int) -> Array:
+    """Rows, hash and length in one number, so that equal pairs lie side by side when sorted."""
+    out = np.zeros(rows, np.int64)
+    if len(hashes) < 2:
+        return out
+    within = row[1:] == row[:-1]
+    both = np.minimum(length[1:] + length[:-1], 1023).astype(np.uint64)
+    keys = (row[1:].astype(np.uint64) << np.uint64(48)) | (_joined(hashes, 2) >> np.uint64(26) << np.uint64(10)) | both
+    keys = np.sort(keys[within])
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    times = np.diff(np.append(first, len(keys)))
+    again = times > 1
+    found = keys[first[again]]
+    np.maximum.at(
+        out, (found >> np.uint64(48)).astype(np.int64), times[again] * (found & np.uint64(1023)).astype(np.int64)
+    )
+    return out
+
+
+def _repeated(hashes: Array, row: Array, rows: int) -> Array:
+    if len(hashes) < _RUN:
+        return np.zeros(rows, np.int64)
+    last = row[_RUN - 1 :]
+    within = last == row[: len(last)]
+    keys = np.sort(((last.astype(np.uint64) << np.uint64(48)) | (_joined(hashes, _RUN) >> np.uint64(16)))[within])
+    again = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(48)
+    return np.bincount(again.astype(np.int64), minlength=rows)

@@ -1,0 +1,73 @@
+"""What looks at the doubtful texts alone says what a look at every text says."""
+
+import random
+import re
+
+import ftfy
+import pyarrow as pa
+import pytest
+
+from danlu.blocks import wordings
+from danlu.blocks.rewriting import each
+from danlu.contracts import Columns, Context
+from danlu.plugins.operators.fix_encoding import FixEncoding
+from danlu.plugins.operators.quality import _RULES, Quality
+
+PLAIN = [*map(chr, range(128)), *"–—‘’‚“”„‟…、。，！？「」好的了ー々カな"]
+WORDS = re.split(
+    " ",
+    "the of and to a film was I'm don't rock’n’roll 1990s ... … # #tag * - 2) 好 的 不错 酒店 房间 ・ カ ， 。 Straße İstanbul ΣΑΣ naïve "
+    "_x_ ' '' 'tis 𝒳 🙂 豈 ﬀ a-b {x} lorem ipsum \n \n- \t \x00 ",
+)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_quick_look_finds_every_text_that_breaks_a_rule(seed):
+    draw, texts = random.Random(seed), list[str]()
+    for _ in range(300):
+        few = draw.sample(WORDS, draw.randint(1, len(WORDS)))
+        texts.append(draw.choice(("", " ", " ", "\n")).join(draw.choices(few, k=draw.choice((3, 12, 40, 80)))))
+    bounds = {"word_length": (2.0, 5.0), "top_pair": 0.3, "repeated_grams": 0.3, "alphabetic": 0.6} if seed % 2 else {}
+    quality = Quality(page=bool(seed % 3), **bounds)
+    _, counts = quality.apply(pa.table({"text": texts}), Context(Columns(("text",))))
+    broken = [quality.broken(text) for text in texts]
+    assert counts.why == {row: ", ".join(rules) for row, rules in enumerate(broken) if rules}
+    assert set(counts.by) <= set(_RULES)
+
+
+def test_only_doubtful_texts_are_read_closely():
+    texts = [
+        f"the film number {k} was a warm and funny story that we liked to see again with our friends"
+        for k in range(200)
+    ]
+    doubtful = Quality()._doubtful([*texts, "buy now " * 30])
+    assert {rule for rule, rows in doubtful.items() if len(rows)} == {"top_pair", "repeated_grams", "stop_words"}
+    assert all(rows.tolist() in ([], [200]) for rows in doubtful.values())
+
+
+def test_lower_case_changes_no_kind_of_character():
+    kinds = wordings._kinds()
+    for code in range(1 << 16):
+        lower = chr(code).lower()
+        assert len(lower) > 1 or kinds[ord(lower)] == kinds[code]
+
+
+def test_ftfy_finds_no_mistake_in_plain_texts():
+    draw = random.Random(0)
+    for _ in range(3000):
+        text = "".join(draw.choices(PLAIN, k=40))
+        assert ftfy.fix_encoding(text) == text
+
+
+def test_texts_among_plain_ones_are_mended():
+    table = pa.table({"text": ["plain", "Ã©tÃ©", None, "好的", "cafÃ©"]})
+    mended, counts = FixEncoding().apply(table, Context(Columns(("text",))))
+    assert mended.column("text").to_pylist() == ["plain", "été", None, "好的", "café"]
+    assert counts.changed == 2
+
+
+def test_what_cannot_change_is_not_looked_at():
+    seen = []
+    change = each(lambda text: seen.append(text) or text.upper(), where="[<]")
+    assert change(pa.array(["a", "<b", None, "c<"])).to_pylist() == ["a", "<B", None, "C<"]
+    assert seen == ["<b", "c<"]
