@@ -37,8 +37,8 @@ class PseudoLabels(Operator):
     fills: ClassVar[bool] = True
 
     model: Files
-    """The folder of a model: of a training step's artifact, or of a version (`versions/NAME/NUMBER` in the store). What
-    it holds is part of the reuse key."""
+    """The folder of a model, such as the artifact of a training step: the one with `forms.json` in it. What it holds is
+    part of the reuse key."""
     form: str = ""
     """The form that is asked; empty: the one that is served."""
     confidence: _Share = 0.95
