@@ -50,6 +50,9 @@ class Operator(Plugin):
     family: ClassVar[str] = "operators"
     splits: ClassVar[tuple[str, ...]] = ()
     """Where it may work: empty is the whole table before it is split; augmentation says `("train",)`."""
+    fills: ClassVar[bool] = False
+    """Whether it gives training rows the truth that they lack: rows without one then go to train, and no other split.
+    """
     by_row: ClassVar[bool] = False
     """Whether it treats each row alone, so that a table too large for memory may come to it in pieces."""
 

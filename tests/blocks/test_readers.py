@@ -81,6 +81,12 @@ REAL = {
     "fashion-mnist": (70_000, None),
     "mnist-5k": (5_000, {str(digit): 500 for digit in range(10)}),
     "german-credit": (1_000, None),
+    "conll2003": (20_744, None),
+    "peoples-daily": (19_484, None),
+    "chinese-poetry": (311_855, None),
+    "shakespeare": (783, None),
+    "libreoffice-en-zh": (19_755, None),
+    "dialogues": (11_953, None),
 }
 
 

@@ -3,25 +3,7 @@ import re
 import pytest
 
 from danlu.cli import checkup as command
-
-WORDS = [
-    "amber",
-    "basil",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "haven",
-    "inlet",
-    "jetty",
-    "knoll",
-    "lemon",
-    "maple",
-    "north",
-    "ocean",
-    "pearl",
-]
+from word_list import WORDS
 
 
 def sentence(k):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danlu.blocks.labels import label_name
 from danlu.blocks.minhash import Near, Sketch, fitting_size
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.splits import NAMES, Keys, assign, key_array, places_of, rarest
@@ -94,6 +95,14 @@ def _ranked(places: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> np.nda
 def asked(rows: Pieces, task: Task) -> Keys:
     """The key of every row's input."""
     return _all_keys(rows, task.columns().ask)
+
+
+def blank(rows: Pieces, task: Task) -> Mask:
+    """Whether a row has no truth: nothing in any of its columns."""
+    truth = task.columns().gold
+    table = rows.thin(truth)
+    cells = zip(*(table.column(name).to_pylist() for name in truth), strict=True)
+    return np.array([all(label_name(value) is None for value in row) for row in cells], dtype=bool)
 
 
 def _all_keys(rows: Pieces, columns: tuple[str, ...], *, exact: bool = False) -> Keys:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import cut as cuts
-from danlu.blocks.cut import UNKNOWN, Cut, Parts
+from danlu.blocks.cut import UNKNOWN, Cut, Mask, Parts
 from danlu.blocks.dataset import SPLITS, DataSet, check_labels_seen, label_counts, true_answers
 from danlu.blocks.journal import ROW, Journal
 from danlu.blocks.pieces import Pieces
@@ -118,8 +118,10 @@ class Prepare(Stage):
             doubts += _doubtful_labels(rows, settled, str(out.about["step"]))
             for text in doubts:
                 events.warn(text)
-            settled.resolve(_visible(rows.thin(columns.gold)))  # says where labels are wrong, before the cut stumbles
-            tables, keys = self.cut(rows, settled, sifting)
+            blank = cuts.blank(rows, settled) if self._fills else np.zeros(rows.num_rows, dtype=bool)
+            told = _visible(rows.thin(columns.gold)).filter(pa.array(~blank))
+            settled.resolve(told)  # says where labels are wrong, before the cut stumbles
+            tables, keys = self.cut(rows, settled, sifting, blank)
             for name in reversed(SPLITS):
                 if any(name in one.where() for one in self.operators):
                     held = {other: tables[other] for other in ("validation", "test") if name == "train"}
@@ -143,8 +145,15 @@ class Prepare(Stage):
         out.notes += notes + doubts
         out.numbers |= {"rows_read": sum(sifting.sizes.values()), **data.info["rows"], "trained_labels": labels}
 
-    def cut(self, rows: Pieces, task: Task, sifting: Sifting) -> tuple[dict[str, Pieces], dict[str, Keys]]:
-        """Split → rows, and the keys of their inputs. Raises DataError when there are too few of them."""
+    @property
+    def _fills(self) -> bool:
+        return any(operator.fills for operator in self.operators)
+
+    def cut(self, rows: Pieces, task: Task, sifting: Sifting, blank: Mask) -> tuple[dict[str, Pieces], dict[str, Keys]]:
+        """Split → rows, and the keys of their inputs. Raises DataError when there are too few of them.
+
+        Rows that are `blank`, without a truth, go to train; one that hangs with a row that is measured on is dropped.
+        """
         keys, own = cuts.asked(rows, task), None
         hangs = cuts.grouped(rows, keys, str(self.split.column)) if self.split.by == "group" else keys
         if isinstance(self.split.near, float):
@@ -156,11 +165,16 @@ class Prepare(Stage):
             own = _own(rows)
             again = cuts.apart(hangs, own)
             rows = sifting.keep("keep_apart", rows, ~again, task.columns().ask)
-            keys, hangs, own = keys[~again], hangs[~again], own[~again]
+            keys, hangs, own, blank = keys[~again], hangs[~again], own[~again], blank[~again]
             if again.any():
                 where = "in the source's own test or validation split too, or nearly so"
                 sifting.told[-1]["notes"].append(f"{int(again.sum())} rows were {where}, and were dropped")
-        parts = self.parts(rows, task, keys, hangs, own)
+        parts = self.parts(rows, task, keys, hangs, own, blank)
+        beside = blank & (np.isin(hangs, hangs[~blank & (parts > 0)]) | (parts > 0))
+        if beside.any():
+            rows = sifting.keep("keep_apart", rows, ~beside, task.columns().ask)
+            sifting.told[-1]["notes"].append(f"{int(beside.sum())} rows without a truth were beside rows measured on")
+            parts, keys = parts[~beside], keys[~beside]
         made = {name: Pieces(sifting.scratch) for name in SPLITS}
         place = 0
         for piece in rows:
@@ -172,7 +186,7 @@ class Prepare(Stage):
         rows.remove()
         return made, {name: keys[parts == part] for part, name in enumerate(SPLITS)}
 
-    def parts(self, rows: Pieces, task: Task, keys: Keys, hangs: Keys, own: Parts | None) -> Parts:
+    def parts(self, rows: Pieces, task: Task, keys: Keys, hangs: Keys, own: Parts | None, blank: Mask) -> Parts:
         """The split of every row, by its place in `SPLITS`; rows with one key in `hangs` go together."""
         given = set() if own is None else {SPLITS[part] for part in np.unique(own)}
         if own is not None and "train" not in given:
@@ -181,7 +195,7 @@ class Prepare(Stage):
         shares = {name: getattr(self.split, name) for name in ("validation", "test") if name not in given}
         if not shares:
             return own if own is not None else np.zeros(0, dtype=np.int8)
-        free = np.full(len(keys), True) if own is None else own == 0
+        free = ~blank if own is None else ~blank & (own == 0)
         _check_enough(int(free.sum()), shares)
         how = Cut(shares, self.split.by, self.seed, self.split.column, self.split.folds, self.split.fold)
         parts = how.parts(rows, hangs, cuts.strata(rows, task), free)

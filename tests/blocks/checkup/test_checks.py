@@ -25,25 +25,7 @@ from danlu.blocks.sniff import sniff
 from danlu.contracts import Columns
 from danlu.core.errors import DataError
 from danlu.core.events import Events
-
-WORDS = [
-    "amber",
-    "basil",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "haven",
-    "inlet",
-    "jetty",
-    "knoll",
-    "lemon",
-    "maple",
-    "north",
-    "ocean",
-    "pearl",
-]
+from word_list import WORDS
 
 
 def sentences(count, seed=0):

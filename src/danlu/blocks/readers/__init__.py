@@ -9,7 +9,19 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from danlu.blocks.readers import chinese_reviews, fashion_mnist, german_credit, mnist_5k, snippets
+from danlu.blocks.readers import (
+    chinese_poetry,
+    chinese_reviews,
+    conll2003,
+    dialogues,
+    fashion_mnist,
+    german_credit,
+    libreoffice_en_zh,
+    mnist_5k,
+    peoples_daily,
+    shakespeare,
+    snippets,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +36,16 @@ class Reader:
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
+        "chinese_poetry": Reader(chinese_poetry.read),
         "chinese_reviews": Reader(chinese_reviews.read),
+        "conll2003": Reader(conll2003.read, splits=("train", "validation", "test")),
+        "dialogues": Reader(dialogues.read),
         "fashion_mnist": Reader(fashion_mnist.read, splits=("train", "test")),
         "german_credit": Reader(german_credit.read),
+        "libreoffice_en_zh": Reader(libreoffice_en_zh.read),
         "mnist_5k": Reader(mnist_5k.read),
+        "peoples_daily": Reader(peoples_daily.read),
+        "shakespeare": Reader(shakespeare.read),
         "snippets": Reader(snippets.read),
     }
 )
