@@ -37,7 +37,8 @@ def task_for(subject: Subject, *others: Plugin) -> Task:
 
 def backbone_for(subject: Subject) -> Backbone:
     """The backbone to try a plug-in with: itself, the one that was named, or a small one that fits."""
-    small = (plugin.load("backbones", _BAG)(), plugin.load("backbones", "cnn")(size="tiny"))
+    names: dict[str, dict[str, Any]] = {"cnn": {"size": "tiny"}, "glove": {"size": 16, "passes": 60}}
+    small = (plugin.load("backbones", _BAG)(), *(plugin.load("backbones", name)(**how) for name, how in names.items()))
     chosen: Backbone = _partner(subject, "backbones", small, ())
     return chosen
 
