@@ -22,7 +22,7 @@ Teach: TypeAlias = Callable[[np.ndarray[Any, Any], int], np.ndarray[Any, Any]]
 _NEAR = 5
 """How many words on each side a word is compared with."""
 _DRAWN = 256
-_JUDGED = 1000
+_JUDGED = 256
 _TINY = 1e-12
 
 
@@ -73,12 +73,16 @@ class WordVectors(SelfTaught):
         return {"vector": words.sum(1).float(), "fit": (fit * known).float()}
 
     def update(self, batch: Batch) -> Tensor:
-        """Be taught by all texts; the loss of 1,000 of them is measured, the others are given its mean."""
+        """Be taught by all texts; the loss of 256 of them is measured, the others are given its mean."""
         text = batch.inputs["text"]
         seed = int(torch.randint(2**31, ()))
         self.vectors.copy_(torch.from_numpy(self._teach(text.cpu().numpy(), seed)))
         judged = torch.arange(0, len(text), -(-len(text) // _JUDGED), device=text.device)
-        loss = torch.cat([misfit(self(text=some), some) for some in text[judged].split(32)])
+        loss = torch.cat([self._misfit(some) for some in text[judged].split(32)])
         counts: Tensor = batch.count
         given = counts * (loss.sum() / counts[judged].sum())
         return given.index_copy(0, judged, loss)
+
+    def _misfit(self, text: Tensor) -> Tensor:
+        text = text[:, : int((text >= 0).sum(1).max())]  # the longest text of all sets the width
+        return misfit(self(text=text), text)
