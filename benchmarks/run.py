@@ -23,6 +23,7 @@ BENCHMARKS = (
     ("label_errors.py",),
     ("pii.py",),
     ("data_check.py",),
+    ("word_vectors.py", "--asset", "movie-snippets", "--seeds", "1"),
 )
 
 

@@ -41,8 +41,9 @@ TORCH_FREE = (
     "serving",
 )
 
-MODEL_LIBRARIES = {"transformers", "peft", "sklearn", "onnxruntime", "onnx", "onnxscript", "tokenizers"}
+MODEL_LIBRARIES = {"gensim", "transformers", "peft", "sklearn", "onnxruntime", "onnx", "onnxscript", "tokenizers"}
 NAMED_FOR_THEM = {
+    "gensim": {"blocks/gensim.py"},
     "transformers": {"blocks/hf.py"},
     "peft": {"blocks/peft.py"},
     "sklearn": {"blocks/sklearn.py", "plugins/sources/digits.py"},

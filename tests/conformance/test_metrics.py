@@ -2,7 +2,7 @@ from conformance.suite import all_are_found, every, subject
 
 
 def test_all_are_found():
-    assert all_are_found("metrics", least=8)
+    assert all_are_found("metrics", least=9)
 
 
 @every("metrics")

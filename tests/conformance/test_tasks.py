@@ -2,7 +2,7 @@ from conformance.suite import all_are_found, every, subject
 
 
 def test_all_are_found():
-    assert all_are_found("tasks", least=2)
+    assert all_are_found("tasks", least=4)
 
 
 @every("tasks")

@@ -16,6 +16,7 @@ from danlu.core.plugin import lazy
 archive_of = lazy("danlu.registry.archive")
 exporting = lazy("danlu.registry.export")
 mlflow_model = lazy("danlu.blocks.mlflow_model")
+word2vec_format = lazy("danlu.blocks.word2vec_format")
 
 
 class Kind(StrEnum):
@@ -23,6 +24,7 @@ class Kind(StrEnum):
 
     SCRIPT = "script"
     MLFLOW = "mlflow"
+    WORD2VEC = "word2vec"
 
 
 def export(
@@ -30,7 +32,12 @@ def export(
     folder: Annotated[Path | None, typer.Argument(help="A folder to make.", metavar="[DIR]")] = None,
     form: Annotated[str, typer.Option("--form", help="A form, in ONNX for a script; else the served one.")] = "",
     kind: Annotated[
-        Kind, typer.Option("--as", help="A script that answers alone, or a model for `mlflow.pyfunc` (danlu[mlflow]).")
+        Kind,
+        typer.Option(
+            "--as",
+            help="A script that answers alone; a model for `mlflow.pyfunc` (danlu[mlflow]); or word vectors as the "
+            "file DIR, binary where it ends in `.bin`.",
+        ),
     ] = Kind.SCRIPT,
     archive: Annotated[
         Path | None,
@@ -62,6 +69,11 @@ def export(
         mlflow_model.save(registry.open(version), folder, form=form)
         told = {"reference": version.reference, "mlflow": str(folder)}
         text = f"wrote {folder}\nnext:  mlflow.pyfunc.load_model({str(folder)!r}).predict([…])"
+    elif folder and kind is Kind.WORD2VEC:
+        word2vec_format.save(registry.open(version), folder)
+        told = {"reference": version.reference, "word2vec": str(folder)}
+        binary = ", binary=True" if folder.suffix == ".bin" else ""
+        text = f"wrote {folder}\nnext:  gensim.models.KeyedVectors.load_word2vec_format({str(folder)!r}{binary})"
     elif folder:
         told = {"reference": version.reference, **exporting.export(version, registry.open(version), folder, form=form)}
         needs = ", ".join(told["needs"])

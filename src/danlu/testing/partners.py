@@ -46,7 +46,8 @@ def backbone_for(subject: Subject) -> Backbone:
 def small_backbones() -> list[Backbone]:
     """Backbones that train in seconds: for texts and labels, for texts and their words, for pictures."""
     own = (plugin.load("backbones", name)() for name in (_BAG, _READER))
-    return [*own, plugin.load("backbones", "cnn")(size="tiny")]
+    names: dict[str, dict[str, Any]] = {"cnn": {"size": "tiny"}, "glove": {"size": 16, "passes": 60}}
+    return [*own, *(plugin.load("backbones", name)(**how) for name, how in names.items())]
 
 
 def _partner(subject: Subject, family: str, candidates: Iterable[Plugin], others: Sequence[Plugin]) -> Any:
