@@ -243,6 +243,10 @@ class Technique(Plugin):
         """Which examples this step sees; any number, also none."""
         return chosen
 
+    def vary(self, batch: Batch, run: Any, rng: np.random.Generator) -> Batch:
+        """A micro-batch of tensors changed before the model sees it; chance from `rng` alone, see `Batch.mixed`."""
+        return batch
+
     def loss(self, loss: Tensor, run: Any) -> Tensor:
         """The loss [n] changed; an added penalty must be multiplied by `run.batch.count`."""
         return loss
