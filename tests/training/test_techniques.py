@@ -112,7 +112,7 @@ def test_a_batch_is_varied_before_the_model_sees_it_and_not_when_it_answers():
 
 
 def test_private_gradients_of_mixed_examples_are_refused():
-    with pytest.raises(RecipeError, match="Reversed changes or mixes examples, and .*DP takes the gradient of each"):
+    with pytest.raises(RecipeError, match="changes or mixes examples"):
         after(Reversed(), DP())
 
 

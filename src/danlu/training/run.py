@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.tensors import to_torch
-from danlu.contracts import Arrays, Batch, Technique, Turn
+from danlu.contracts import Arrays, Batch, Example, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule
 from danlu.training.batches import Feed, sorted_batches
@@ -153,6 +153,11 @@ class Run:
             loss = technique.loss(loss, self)
         return loss
 
+    def batches(self, examples: Sequence[Example], size: int | None = None) -> Iterator[Batch]:
+        """Examples as they are, in batches of like length, with what the models beside say of them."""
+        for batch in sorted_batches(examples, self.task, self.job.processor, size or self.settings.batch_size):
+            yield self._placed(batch)
+
     def trained(self, prefix: str = "") -> dict[str, nn.Parameter]:
         """The weights that are trained, by name: of a turn (`run.turn.moves`), or all."""
         named = self.model.named_parameters()
@@ -199,17 +204,17 @@ class Run:
         """Forward, loss and backward on a batch; a model that counts, counts."""
         self.batch = batch
         if self.taught is None:
-            self._forward_and_backward()
+            self._said += self._forward_and_backward()
         else:
             self._said += self.taught.update(batch).sum()
 
-    def _forward_and_backward(self, added: Sequence[Tensor] = ()) -> None:
+    def _forward_and_backward(self, added: Sequence[Tensor] = ()) -> Tensor:
         loss = self.losses(added)
         if self._replacing:
             self._replacing.backward(loss, self)
         else:
             (loss.sum() / self.divisor).backward()  # type: ignore[no-untyped-call]
-        self._said += loss.detach().sum()
+        return loss.detach().sum()
 
     def move(self) -> None:
         """Clip the gradients and move the weights, at the learning rate of this step."""
@@ -267,11 +272,10 @@ class Run:
     def _validation_loss(self) -> float:
         """Σ loss / Σ count of the first turn over the validation set, as in a step."""
         turn, total, count = self.turns[0], 0.0, 0.0
-        for batch in sorted_batches(self.job.validation, self.task, self.job.processor, self.settings.batch_size):
+        for batch in self.batches(self.job.validation):
             count += float(batch.count.sum())
-            placed = self._placed(batch)
             with autocast(self.precision, self.device):
-                total += float(turn.loss(turn.forward(self.model, placed), placed).sum())
+                total += float(turn.loss(turn.forward(self.model, batch), batch).sum())
         return total / count
 
     def take_best(self) -> None:
