@@ -354,7 +354,7 @@ class Stage(Plugin):
     family: ClassVar[str] = "stages"
     asks_class: ClassVar[tuple[str, ...]] = ("still",)
     needs: ClassVar[Mapping[str, str]] = {}
-    """Input name → kind of artifact; a kind that ends in `?` may be missing."""
+    """Input name → kind of artifact; one that ends in `?` may be missing, in `??` it is only what a recipe names."""
     makes: ClassVar[str]
     """The kind of artifact it makes."""
 

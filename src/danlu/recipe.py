@@ -255,10 +255,12 @@ class _Reader:
 
     def input(self, step: str, need: str, kind: str, given: Any) -> str | None:
         """The step that an input comes from: the one named, else the nearest above that makes its kind."""
-        wanted, optional = kind.removesuffix("?"), kind.endswith("?")
+        wanted, optional = kind.rstrip("?"), kind.endswith("?")
         makers = [above.name for above in self.done if above.kind == wanted]
         if given is not None:
             return self.reference(f"{step}.{need}", given, wanted, makers)
+        if kind.endswith("??"):
+            return None
         if not makers and not optional and not self.broken:
             stages = [e.name for e in plugin.entries("stages") if e.facts.get("makes") == wanted]
             mend = f"add a step above it: {' or '.join(f'{{do: {stage}}}' for stage in stages)}" if stages else ""
@@ -293,7 +295,9 @@ class _Reader:
         chosen: dict[str, list[Chosen]] = {}
         for step in self.done:
             own = chosen_in(step.name, step.stage)
-            above = [found for source in dict.fromkeys(step.inputs.values()) for found in chosen[source]]
+            needs = step.stage.entry.facts["needs"]
+            sources = [source for need, source in step.inputs.items() if not needs[need].endswith("??")]
+            above = [found for source in dict.fromkeys(sources) for found in chosen[source]]
             chosen[step.name] = own + [found for found in above if found not in own]
             self.faults += contradictions(own, above)
 

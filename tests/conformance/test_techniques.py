@@ -49,7 +49,7 @@ def partners(technique):
 
 
 def test_all_are_found():
-    assert all_are_found("techniques", least=14)
+    assert all_are_found("techniques", least=18)
 
 
 @every("techniques")

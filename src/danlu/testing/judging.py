@@ -186,7 +186,8 @@ def check_needs_and_makes_are_data(subject: Subject) -> None:
     needs = facts.get("needs")
     require(isinstance(needs, Mapping), f"needs is {needs!r}, not names of inputs and kinds of artifacts")
     for name, wanted in dict(needs or {}).items():
-        sound = name.isidentifier() and isinstance(wanted, str) and wanted.removesuffix("?").isidentifier()
+        kind_of = wanted.removesuffix("?").removesuffix("?") if isinstance(wanted, str) else ""
+        sound = name.isidentifier() and kind_of.isidentifier()
         require(sound, f"needs {name!r}: {wanted!r} is no input and kind of artifact")
     sound = isinstance(kind.version, int) and kind.version >= 1
     require(sound, f"version is {kind.version!r}, not a whole number from 1")
