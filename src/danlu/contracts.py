@@ -235,6 +235,9 @@ class Technique(Plugin):
 
     family: ClassVar[str] = "techniques"
     beside: ClassVar[tuple[str, ...]] = ()
+    """Names of models it wants beside the trained one, such as `teacher`."""
+    inputs: ClassVar[tuple[str, ...]] = ()
+    """Inputs that its step must name, such as `before`."""
 
     def start(self, run: Any) -> None:
         """Once, before what a checkpoint brings is restored."""

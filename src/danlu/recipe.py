@@ -33,7 +33,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from danlu.core import assets, document, plugin
-from danlu.core.combine import Chosen, chosen_in, contradictions, fitting
+from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacking
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
@@ -299,7 +299,7 @@ class _Reader:
             sources = [source for need, source in step.inputs.items() if not needs[need].endswith("??")]
             above = [found for source in dict.fromkeys(sources) for found in chosen[source]]
             chosen[step.name] = own + [found for found in above if found not in own]
-            self.faults += contradictions(own, above)
+            self.faults += [*contradictions(own, above), *lacking(own, needs, step.inputs)]
 
 
 def _fields(stage: str) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from danlu import recipe
 from danlu.core.errors import RecipeError
 from danlu.plugins.tasks.text_multilabel_classification import TextMultilabelClassification
 from danlu.plugins.techniques.distill import Distill
@@ -197,3 +198,15 @@ def test_less_is_forgotten():
     plain = forgetful(())
     for technique in (Replay(share=1.0), EWC(strength=300.0), LwF(weight=2.0)):
         assert forgetful((technique,)) > plain + 0.05, technique
+
+
+@pytest.mark.parametrize(("name", "needed"), [("replay", "before"), ("ewc", "before"), ("lwf", "start")])
+def test_check_tells_which_input_the_step_lacks(tmp_path, name, needed):
+    steps = "data: {do: prepare, source: synthetic, task: text_classification}\n  first: {do: finetune}\n"
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}]}}\n")
+    with pytest.raises(RecipeError, match=f"{name} wants the step's input `{needed}`"):
+        recipe.load(path)
+    given = {"before": "$data", "start": "$first"}[needed]
+    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}], {needed}: {given}}}\n")
+    assert recipe.load(path).steps[-1].inputs[needed] == given[1:]

@@ -26,6 +26,7 @@ class EWC(Technique):
     (`start: $first`). It takes the memory of two more copies of the trained weights.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("before",)
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
 
     strength: float = Field(default=1000.0, gt=0)

@@ -22,6 +22,7 @@ class LwF(Technique):
     """
 
     beside: ClassVar[tuple[str, ...]] = ("reference",)
+    inputs: ClassVar[tuple[str, ...]] = ("start",)
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "answer": ("label", "labels"),
         "head": ("input",),

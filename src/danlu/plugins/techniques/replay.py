@@ -19,6 +19,7 @@ class Replay(Technique):
     1 + `share` times the time.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("before",)
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
 
     share: float = Field(default=0.5, gt=0, le=10)
