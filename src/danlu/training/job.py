@@ -44,13 +44,13 @@ class Job:
     processor: Processor
     train: Sequence[Example]
     validation: Sequence[Example] = ()
-    before: Sequence[Example] = ()
     settings: TrainSettings = field(default_factory=TrainSettings)
     method: Method | None = None
     techniques: Sequence[Technique] = ()
     backbone: Backbone | None = None
     judge: Judge | None = None
     beside: Mapping[str, Callable[..., Arrays]] = field(default_factory=dict)
+    before: Sequence[Example] = ()
     seed: int = 0
     work: Path | None = None
     events: Events = field(default_factory=Events.silent)
