@@ -23,6 +23,7 @@ def reference() -> str:
         found = [entry for entry in plugin.entries(family) if entry.origin == "danlu"]
         if found:
             parts.append(f"## {family}")
+            parts += [_compatibility(found)] if family == "techniques" else []
             parts += [part for entry in found for part in _plugin(entry)]
     return "\n\n".join(parts) + "\n"
 
@@ -59,6 +60,28 @@ def _plugin(entry: plugin.Entry) -> list[str]:
     if "needs" in entry.facts:
         told = [f"needs {needs(entry)}", f"makes {entry.facts['makes']}", *told]
     return [*parts, "; ".join(told)] if told else parts
+
+
+def _compatibility(techniques: list[plugin.Entry]) -> str:
+    """Which technique goes with which tasks, what its step must name, and which others it refuses; from their facts."""
+    rows = ["| technique | inputs | answers | its step names | not beside |", "| --- | --- | --- | --- | --- |"]
+    for entry in techniques:
+        kinds = [", ".join(entry.wants.get(fact, ["any"])) for fact in ("modality", "answer")]
+        named = [*entry.facts["inputs"], *(name for name in entry.facts["beside"] if name != "reference")]
+        against = [other.name for other in techniques if other is not entry and not _go_together(entry, other)]
+        cells = [f"`{entry.name}`", *kinds, *(", ".join(f"`{name}`" for name in names) for names in (named, against))]
+        rows.append("| " + " | ".join(cells) + " |")
+    told = (
+        "All go with every method and with both precisions, and with every backbone that descends a gradient; `mixup` "
+        "of texts and the adversaries want one with embeddings. What stands under *not beside*, and a step that names "
+        "less than it must, is refused by `danlu check`."
+    )
+    return "\n".join([told, "", *rows])
+
+
+def _go_together(one: plugin.Entry, other: plugin.Entry) -> bool:
+    pairs = ((one, other), (other, one))
+    return all(a.gives.get(fact, values[0]) in values for a, b in pairs for fact, values in b.wants.items())
 
 
 def _option(entry: plugin.Entry, name: str) -> str:

@@ -259,6 +259,9 @@ class Technique(Plugin):
 
     family: ClassVar[str] = "techniques"
     beside: ClassVar[tuple[str, ...]] = ()
+    """Names of models it wants beside the trained one, such as `teacher`."""
+    inputs: ClassVar[tuple[str, ...]] = ()
+    """Inputs that its step must name, such as `before`."""
 
     def start(self, run: Any) -> None:
         """Once, before what a checkpoint brings is restored."""
@@ -266,6 +269,10 @@ class Technique(Plugin):
     def draw(self, chosen: list[int], run: Any, rng: np.random.Generator) -> list[int]:
         """Which examples this step sees; any number, also none."""
         return chosen
+
+    def vary(self, batch: Batch, run: Any, rng: np.random.Generator) -> Batch:
+        """A micro-batch of tensors changed before the model sees it; chance from `rng` alone, see `Batch.mixed`."""
+        return batch
 
     def loss(self, loss: Tensor, run: Any) -> Tensor:
         """The loss [n] changed; an added penalty must be multiplied by `run.batch.count`."""
@@ -374,7 +381,7 @@ class Stage(Plugin):
     family: ClassVar[str] = "stages"
     asks_class: ClassVar[tuple[str, ...]] = ("still",)
     needs: ClassVar[Mapping[str, str]] = {}
-    """Input name → kind of artifact; a kind that ends in `?` may be missing."""
+    """Input name → kind of artifact; one that ends in `?` may be missing, in `??` it is only what a recipe names."""
     makes: ClassVar[str]
     """The kind of artifact it makes."""
 

@@ -33,7 +33,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from danlu.core import assets, document, plugin
-from danlu.core.combine import Chosen, chosen_in, contradictions, fitting
+from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacking
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
@@ -308,13 +308,17 @@ class _Reader:
             own = chosen_in(step.name, step.stage)
             above = [found for need in step.inputs for found in self.told_by(step, need, chosen)]
             chosen[step.name] = own + [found for found in above if found not in own]
-            self.faults += contradictions(own, above)
+            self.faults += [*contradictions(own, above), *lacking(own, step.stage.entry.facts["needs"], step.inputs)]
 
     def told_by(self, step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
-        """What an input says of itself: all that was chosen for it; of one that stands for an option, that option."""
-        found = chosen[step.inputs[need]]
-        option = step.stage.entry.facts.get("in_place_of", {}).get(need)
-        return [one for one in found if one.where.split(".")[-1] == option] if option else found
+        """What an input says of itself: all that was chosen for it; of one that stands for an option, that option.
+
+        One that is used only where it is named (`??`) binds nobody else.
+        """
+        found, facts = chosen[step.inputs[need]], step.stage.entry.facts
+        if option := facts.get("in_place_of", {}).get(need):
+            return [one for one in found if one.where.split(".")[-1] == option]
+        return [] if facts["needs"][need].endswith("??") else found
 
 
 def _fields(stage: str) -> list[str]:

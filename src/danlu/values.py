@@ -40,12 +40,18 @@ class Example:
 
 @dataclass(slots=True)
 class Batch:
-    """Examples stacked along a new first axis of length n; `count` has shape [n]."""
+    """Examples stacked along a new first axis of length n; `count` has shape [n].
+
+    Where a technique mixed examples, `mixed` says of which: shares [n] that add up to 1, each with the batch whose
+    targets it stands for. `embed` is how it changed the vectors that the model's embeddings give.
+    """
 
     inputs: Arrays
     targets: Arrays
     count: Any
     beside: dict[str, Arrays] = field(default_factory=dict)
+    mixed: tuple[tuple[Any, Batch], ...] = ()
+    embed: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.count)
@@ -55,6 +61,14 @@ class Batch:
         inputs = {name: change(array) for name, array in self.inputs.items()}
         targets = {name: change(array) for name, array in self.targets.items()}
         return replace(self, inputs=inputs, targets=targets, count=change(self.count))
+
+    def take(self, places: Any) -> Batch:
+        """The examples at these places of the first axis, in this order; `embed` is left as it is."""
+        beside: dict[str, Arrays] = {
+            name: {key: array[places] for key, array in said.items()} for name, said in self.beside.items()
+        }
+        mixed = tuple((share[places], part.take(places)) for share, part in self.mixed)
+        return replace(self.map(lambda array: array[places]), beside=beside, mixed=mixed)
 
 
 @dataclass(frozen=True, slots=True)

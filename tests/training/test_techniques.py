@@ -2,6 +2,7 @@
 is refused."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,6 +96,26 @@ def unguarded(run):
     (loss.sum() / run.divisor).backward()
 
 
+class Reversed(Technique):
+    """Turns the words of each text around, by lot."""
+
+    def vary(self, batch, run, rng):
+        flip = torch.from_numpy(rng.random(len(batch)) < 0.5)[:, None]
+        ids = batch.inputs["ids"]
+        return replace(batch, inputs={"ids": torch.where(flip, ids.flip(1), ids)})
+
+
+def test_a_batch_is_varied_before_the_model_sees_it_and_not_when_it_answers():
+    assert after(Reversed()) != after()
+    held = {"validation": examples(Tagging(), 3), "keep": "last"}
+    assert after(Reversed(), evaluate_every=1, **held) == after(Reversed(), **held)
+
+
+def test_private_gradients_of_mixed_examples_are_refused():
+    with pytest.raises(RecipeError, match="changes or mixes examples"):
+        after(Reversed(), DP())
+
+
 def test_dp_without_clip_and_noise_is_plain():
     """The gradient of each example, summed and divided, is the gradient of the sum."""
     gradients = []
@@ -177,6 +198,10 @@ def test_moments_run_in_recipe_order_and_answering_ends_in_reverse():
             said.append(f"draw {self.what}")
             return chosen
 
+        def vary(self, batch, run, rng):
+            said.append(f"vary {self.what}")
+            return batch
+
         def loss(self, loss, run):
             said.append(f"loss {self.what}")
             return loss
@@ -197,6 +222,6 @@ def test_moments_run_in_recipe_order_and_answering_ends_in_reverse():
             said.append(f"finish {self.what}")
 
     fit(job(techniques=(Say(what="a"), Say(what="b")), steps=1, validation=examples(Tagging(), 3)))
-    order = ["start", "draw", "loss", "after_backward", "before_step", "after_step", "answering True"]
+    order = ["start", "draw", "vary", "loss", "after_backward", "before_step", "after_step", "answering True"]
     expected = [f"{moment} {name}" for moment in order for name in "ab"]
     assert said == [*expected, "answering False b", "answering False a", "finish a", "finish b"]

@@ -119,8 +119,10 @@ def _three(names: Any) -> str:
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
 
 
-def fill_alike(module: nn.Module, folder: Path) -> list[str]:
+def fill_alike(module: nn.Module, folder: Path, but: Sequence[str] = ()) -> list[str]:
     """Fill a module from the `model.safetensors` in a folder where names and shapes agree; the names that do not.
+
+    The names in `but` are left as they are.
 
     Raises DataError when nothing agrees.
     """
@@ -131,7 +133,7 @@ def fill_alike(module: nn.Module, folder: Path) -> list[str]:
             found = {name: file.get_tensor(name) for name in file.keys() if name in own}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise DataError(f"the weights can't be read: {error}", where=str(path)) from error
-    alike = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape}
+    alike = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape and name not in but}
     if not alike:
         raise DataError("none of its weights fits this model", where=str(path), do="choose another base")
     module.load_state_dict(alike, strict=False)

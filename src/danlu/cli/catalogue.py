@@ -129,12 +129,10 @@ def _combines(entry: Entry) -> dict[str, str]:
 
 
 def needs(entry: Entry) -> str:
-    """The inputs of a stage: `dataset`, `parity (where there is one)`."""
-    named = ((name, kind.rstrip("?"), kind.endswith("?")) for name, kind in entry.facts["needs"].items())
-    told = [
-        (name if name == kind else f"{name} (a {kind})") + (" (where there is one)" if optional else "")
-        for name, kind, optional in named
-    ]
+    """The inputs of a stage: `dataset`, `parity (where there is one)`, `teacher (a model, where it is named)`."""
+    when = ("", " (where there is one)", " (where it is named)")
+    named = ((name, kind.rstrip("?"), when[kind.count("?")]) for name, kind in entry.facts["needs"].items())
+    told = [(name if name == kind else f"{name} (a {kind})") + condition for name, kind, condition in named]
     return ", ".join(told) or "nothing"
 
 

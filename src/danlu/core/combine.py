@@ -43,6 +43,20 @@ def contradictions(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault
     return faults
 
 
+def lacking(own: Sequence[Chosen], needs: Mapping[str, str], given: Mapping[str, str]) -> list[Fault]:
+    """A fault for every plug-in of a step that wants an input which the step could have and does not name."""
+    return [
+        Fault(
+            one.where,
+            f"{one.choice.name} wants the step's input `{name}`",
+            f"{one.where.partition('.')[0]}.{name}='$step' of a {needs[name].rstrip('?')} above it",
+        )
+        for one in own
+        for name in one.entry.facts.get("inputs", ())
+        if name in needs and name not in given
+    ]
+
+
 def _fault(wanting: Chosen, fact: str, wanted: Sequence[str], giver: Chosen, others: Sequence[Chosen]) -> Fault:
     what = (
         f"{wanting.choice.name} wants {fact} = {' or '.join(wanted)}, "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.blocks.grams import GramProcessor
@@ -22,11 +23,14 @@ class Bag(Backbone):
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = GramProcessor
 
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the features left out in training, for what needs a model with dropout."""
+
     def learn(self, inputs: Iterable[str]) -> GramProcessor:
         return GramProcessor.learn(inputs, 1000)
 
     def build(self, head: Head, processor: GramProcessor, folder: Path | None) -> nn.Module:
-        return _Bag(len(processor.names), head.size)
+        return _Bag(len(processor.names), head.size, self.dropout)
 
     def start(self, head: Head, processor: GramProcessor) -> tuple[nn.Module, list[str]]:
         return self.build(head, processor, None), ["head.weight", "head.bias"]
@@ -35,12 +39,13 @@ class Bag(Backbone):
 class _Bag(nn.Module):
     """`ids` and `weights` [n, grams] to `logits` [n, labels]; the last id stands for nothing."""
 
-    def __init__(self, grams: int, labels: int) -> None:
+    def __init__(self, grams: int, labels: int, dropout: float) -> None:
         super().__init__()
         self.table = nn.Embedding(grams + 1, _WIDTH)
         self.middle = nn.Linear(_WIDTH, _WIDTH)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(_WIDTH, labels)
 
     def forward(self, ids: Tensor, weights: Tensor) -> dict[str, Tensor]:
         mixed = (self.table(ids) * weights[..., None]).sum(1)
-        return {"logits": self.head(torch.tanh(self.middle(mixed)))}
+        return {"logits": self.head(self.dropout(torch.tanh(self.middle(mixed))))}

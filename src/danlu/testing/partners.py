@@ -141,11 +141,14 @@ class Trial:
             "schedule": "constant",
         }
         train = [example for row in self.rows for example in self.task.examples(row, self.processor)]
+        taught = any("teacher" in one.beside for one in techniques)
         job = Job(
             self.module,
             self.task,
             self.processor,
             train,
+            before=train[::3],
+            beside={"teacher": self._teacher()} if taught else {},
             settings=TrainSettings(**(options | settings)),
             method=self.method,
             backbone=self.backbone,
@@ -154,6 +157,12 @@ class Trial:
         )
         fit(job)
         return self
+
+    def _teacher(self) -> nn.Module:
+        """Another untrained model of the same kind, as the one that is wanted beside."""
+        torch.manual_seed(1)
+        module, _ = self.backbone.start(self.task.head(), self.processor)
+        return module.eval().requires_grad_(False)
 
     @property
     def material(self) -> list[Any]:

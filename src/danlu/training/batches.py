@@ -26,13 +26,17 @@ _LOOK = 8
 
 
 class Feed:
-    """The batches of each step: an epoch sees every example once, in steps of `per_step` examples of like length."""
+    """The batches of each step: an epoch sees every example once, in steps of `per_step` examples of like length.
+
+    Places from `len(job.train)` on are those of `job.before`, which only a technique chooses.
+    """
 
     def __init__(self, job: Job, *, size: int, accumulate: int) -> None:
-        self._examples, self._task, self._processor, self._seed = job.train, job.task, job.processor, job.seed
+        self._examples = [*job.train, *job.before] if job.before else job.train
+        self._task, self._processor, self._seed = job.task, job.processor, job.seed
         self._size, self._sizes = size, lengths(job.train, job.processor)
         self.per_step = size * accumulate
-        self.per_epoch = math.ceil(len(self._examples) / self.per_step)
+        self.per_epoch = math.ceil(len(self._sizes) / self.per_step)
         self._epoch, self._steps = -1, list[list[int]]()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
         self._ahead: tuple[tuple[int, tuple[int, ...]], Future[list[Batch]]] | None = None

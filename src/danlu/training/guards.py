@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
 
-_OF_GRADIENTS = ("loss", "backward", "after_backward", "before_step")
+_OF_GRADIENTS = ("vary", "loss", "backward", "after_backward", "before_step")
 
 
 def defines(technique: Technique, moment: str) -> bool:
@@ -26,6 +26,10 @@ def check_techniques(techniques: Sequence[Technique], *, descends: bool) -> None
     replacing = [t.name for t in techniques if defines(t, "backward")]
     if len(replacing) > 1:
         what = f"{' and '.join(replacing)} both replace the backward pass, so one of them would do nothing"
+        raise RecipeError(what, where="techniques", do="leave one of them out")
+    varying = [t.name for t in techniques if defines(t, "vary")]
+    if replacing and varying:
+        what = f"{varying[0]} changes or mixes examples, and {replacing[0]} takes the gradient of each as it is"
         raise RecipeError(what, where="techniques", do="leave one of them out")
     idle = [t.name for t in techniques if any(defines(t, moment) for moment in _OF_GRADIENTS)]
     if idle and not descends:

@@ -36,7 +36,7 @@ class Job:
 
     `work` is a folder for checkpoints that outlives a kill; without one there are none. `beside` holds the models that
     task or techniques want beside the trained one (except `reference`, which is made): named tensors in, named tensors
-    out.
+    out. `before` are examples of what the model learnt earlier, for techniques that keep it from forgetting.
     """
 
     module: nn.Module
@@ -50,6 +50,7 @@ class Job:
     backbone: Backbone | None = None
     judge: Judge | None = None
     beside: Mapping[str, Callable[..., Arrays]] = field(default_factory=dict)
+    before: Sequence[Example] = ()
     seed: int = 0
     work: Path | None = None
     events: Events = field(default_factory=Events.silent)
@@ -59,16 +60,19 @@ class Job:
     def identity(self) -> str:
         """What makes a checkpoint this training's own: settings, weights' names and shapes, sizes of the examples."""
         weights = {name: [list(w.shape), w.requires_grad] for name, w in self.module.named_parameters()}
-        sizes = [zlib.crc32(lengths(split, self.processor).tobytes()) for split in (self.train, self.validation)]
+        sizes = [zlib.crc32(lengths(split, self.processor).tobytes()) for split in self._splits()]
         parts = {
             "settings": self.settings.model_dump(mode="json"),
             "plugins": [p.plain() for p in (self.task, *self.techniques)],
             "weights": weights,
-            "examples": [len(self.train), len(self.validation), *sizes],
+            "examples": [*map(len, self._splits()), *sizes],
             "judge": self.judge.name if self.judge else None,
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _splits(self) -> tuple[Sequence[Example], ...]:
+        return (self.train, self.validation, self.before) if self.before else (self.train, self.validation)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The training loop: one function, to be read from top to bottom.
 
-Techniques speak at named moments, in the order of the recipe: `start`, `draw`, `loss`, `backward`, `after_backward`,
-`before_step`, `after_step`, `answering`, `finish`. Nothing random is saved: every step reseeds torch, numpy and
-`random` from (seed, step), so a training that was killed goes on from its last checkpoint as if nothing had happened.
+Techniques speak at named moments, in the order of the recipe: `start`, `draw`, `vary`, `loss`, `backward`,
+`after_backward`, `before_step`, `after_step`, `answering`, `finish`. Nothing random is saved: every step reseeds
+torch, numpy and `random` from (seed, step), so a training that was killed goes on from its last checkpoint as if
+nothing had happened.
 
 Batches are collated in the loop itself while that is cheap. A step of 32 short texts takes 0.2 ms to collate and 150 ms
 to train on two CPU cores, so a second thread could win a tenth of a percent. Where it takes more than a twentieth of a
@@ -17,6 +18,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -58,7 +60,8 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
-    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept:
+    faults = guards.memory_faults(job.settings.batch_size)
+    with Interrupts() as interrupts, faults, kept, closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)

@@ -17,6 +17,7 @@ class Stream(IntEnum):
     DRAW = 2
     VARY = 3
     STEP = 4
+    MIX = 5
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.tensors import to_torch
-from danlu.contracts import Arrays, Batch, Technique, Turn
+from danlu.contracts import Arrays, Batch, Example, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule
 from danlu.training.batches import Feed, sorted_batches
 from danlu.training.checkpoint import State
+from danlu.training.embedded import Embedded
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
@@ -53,6 +54,7 @@ class Run:
         self.chosen: list[int] = []
         self.batch: Batch = Batch({}, {}, ())
         self.outputs: Arrays = {}
+        self.embedded = Embedded()
         self.total, self.divisor = 0.0, 0.0
         self._said = torch.zeros(())
         self._norm: Tensor | None = None
@@ -86,6 +88,7 @@ class Run:
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
+        self._varying = any(guards.defines(technique, "vary") for technique in self.techniques)
         self.top_lr = self.settings.lr or FROM_SCRATCH
         self.moved = {turn.name: self.trained(turn.moves) for turn in self.turns if self.taught is None}
         self.optimizers: dict[str, torch.optim.AdamW] = {}
@@ -104,15 +107,56 @@ class Run:
         place = next(k for k, other in enumerate(self.techniques) if other is technique)
         return self._kept.setdefault(f"{place} {technique.name}", {})
 
-    def again(self) -> None:
-        """Forward, loss and backward once more on the present batch; the gradients are added.
+    def open_embeddings(self, technique: Technique, *, gradients: bool = False) -> None:
+        """Let `vectors` and `Batch.embed` be used from now on; with `gradients`, also where the method freezes them.
+
+        Raises RecipeError where the model has no embeddings.
+        """
+        modules = self.backbone.embeddings(self.model) if self.backbone else []
+        if not modules:
+            named = self.backbone.name if self.backbone else "this model"
+            what = f"{technique.name} works on the vectors of ids, and {named} has no embeddings"
+            raise RecipeError(what, where=f"techniques.{technique.name}", do=f"leave {technique.name} out")
+        self.embedded.open(modules, gradients=gradients)
+
+    @property
+    def vectors(self) -> list[Tensor]:
+        """What the embeddings gave in the latest pass, a tensor a call, after `Batch.embed`; see `open_embeddings`."""
+        return self.embedded.vectors
+
+    def again(self, added: Sequence[Tensor] = ()) -> None:
+        """Forward, loss and backward once more on the present batch, with `added` to `vectors`; gradients add up.
 
         Raises RecipeError when a technique replaces the backward pass, since that would be passed by.
         """
         if self._replacing:
             what = f"a technique repeats the backward pass, which {self._replacing.name} replaces"
             raise RecipeError(what, where="techniques", do=f"leave {self._replacing.name} or the other one out")
-        self._forward_and_backward()
+        self._forward_and_backward(added)
+
+    def losses(self, added: Sequence[Tensor] = ()) -> Tensor:
+        """Forward and loss once more on the present batch, with `added` to `vectors`: [n], and no backward."""
+        with autocast(self.precision, self.device), self.embedded.passing(self.batch, added):
+            self.outputs = self.turn.forward(self.model, self.batch)
+        if not self.batch.mixed:
+            return self._loss_of(self.batch)
+        whole = self.batch
+        loss = torch.stack([share * self._loss_of(part) for share, part in whole.mixed]).sum(0)
+        self.batch = whole
+        return loss
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        self.batch = batch
+        with autocast(self.precision, self.device):
+            loss = self.turn.loss(self.outputs, batch)
+        for technique in self.techniques:
+            loss = technique.loss(loss, self)
+        return loss
+
+    def batches(self, examples: Sequence[Example], size: int | None = None) -> Iterator[Batch]:
+        """Examples as they are, in batches of like length, with what the models beside say of them."""
+        for batch in sorted_batches(examples, self.task, self.job.processor, size or self.settings.batch_size):
+            yield self._placed(batch)
 
     def trained(self, prefix: str = "") -> dict[str, nn.Parameter]:
         """The weights that are trained, by name: of a turn (`run.turn.moves`), or all."""
@@ -127,10 +171,20 @@ class Run:
         self.chosen = self.feed.chosen(self.step)
         for k, technique in enumerate(self.techniques):
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
-        batches = self.feed.batches(self.chosen, self.step)
-        self.total = float(sum(batch.count.sum() for batch in batches))
+        drawn = self.feed.batches(self.chosen, self.step)
+        self.total = float(sum(batch.count.sum() for batch in drawn))
+        batches = [self._placed(batch) for batch in drawn]
+        if self._varying and self.total:
+            batches = [self._varied(batch, place) for place, batch in enumerate(batches)]
+            before, self.total = self.total, float(sum(batch.count.sum() for batch in batches))
+            self.divisor *= self.total / before
         self.divisor = self.divisor or self.total or 1.0
-        return [self._placed(batch) for batch in batches]
+        return batches
+
+    def _varied(self, batch: Batch, place: int) -> Batch:
+        for k, technique in enumerate(self.techniques):
+            batch = technique.vary(batch, self, generator(self.seed, Stream.MIX, self.step, place, k))
+        return batch
 
     def _placed(self, batch: Batch) -> Batch:
         batch = to_torch(batch, self.device)
@@ -154,12 +208,8 @@ class Run:
         else:
             self._said += self.taught.update(batch).sum()
 
-    def _forward_and_backward(self) -> Tensor:
-        with autocast(self.precision, self.device):
-            self.outputs = self.turn.forward(self.model, self.batch)
-            loss = self.turn.loss(self.outputs, self.batch)
-        for technique in self.techniques:
-            loss = technique.loss(loss, self)
+    def _forward_and_backward(self, added: Sequence[Tensor] = ()) -> Tensor:
+        loss = self.losses(added)
         if self._replacing:
             self._replacing.backward(loss, self)
         else:
@@ -223,11 +273,10 @@ class Run:
     def _validation_loss(self) -> float:
         """Σ loss / Σ count of the first turn over the validation set, as in a step."""
         turn, total, count = self.turns[0], 0.0, 0.0
-        for batch in sorted_batches(self.job.validation, self.task, self.job.processor, self.settings.batch_size):
+        for batch in self.batches(self.job.validation):
             count += float(batch.count.sum())
-            placed = self._placed(batch)
             with autocast(self.precision, self.device):
-                total += float(turn.loss(turn.forward(self.model, placed), placed).sum())
+                total += float(turn.loss(turn.forward(self.model, batch), batch).sum())
         return total / count
 
     def take_best(self) -> None:

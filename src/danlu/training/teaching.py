@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from danlu import bundle
-from danlu.blocks import judging, weights
+from danlu.blocks import earlier, judging
 from danlu.blocks.dataset import DataSet
+from danlu.blocks.earlier import Base
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Example, Head, Method, Metric, Processor, Stage, Task, Technique
+from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge, chosen_device
@@ -27,31 +26,6 @@ from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSe
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
-
-
-@dataclass(frozen=True)
-class Base:
-    """The model of an earlier step, to start from: its backbone, its processor's files, its weights."""
-
-    folder: Path
-    backbone: Backbone
-
-    @classmethod
-    def of(cls, model: Path) -> Self:
-        """The whole torch form of a model. Raises DataError when it has none."""
-        forms = bundle.Forms.open(model)
-        for name in ("merged", "trained"):
-            if name in forms.names:
-                part = bundle.describe(forms.folder(name)).backbone
-                return cls(forms.folder(name), Backbone.choose({part.name: part.settings}))
-        raise DataError("this model has no weights that can be trained on", where=str(model), do="base: $step")
-
-    def start(self, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
-        """The module with the base's weights wherever name and shape are the same; the others are still random."""
-        if self.backbone.folder():
-            return self.backbone.at(self.folder).start(head, processor)
-        module, _ = self.backbone.start(head, processor)
-        return module, weights.fill_alike(module, self.folder)
 
 
 class Teaching(TrainSettings, Stage):
@@ -67,19 +41,22 @@ class Teaching(TrainSettings, Stage):
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `trained/`, for some methods `merged/`, and `forms.json`; raises what `fit` raises."""
         data = DataSet.open(inputs["dataset"].path)
+        old = DataSet.open(inputs["before"].path) if "before" in inputs else None
         base = Base.of(inputs["base"].path) if "base" in inputs else None
-        backbone = base.backbone if base else self.backbone
-        if backbone is None:
-            raise RecipeError("there is nothing to train", where="backbone", do="backbone=pretrained, or base='$step'")
-        processor = self.processor(data, backbone, base)
+        taught = self.taught(inputs, out, data)
+        backbone, processor = self.begin(data, base, taught)
         train, held = (self.examples(data, split, processor, out, events) for split in ("train", "validation"))
+        if taught:
+            earlier.check_same_inputs(taught, data.task, processor, [data.task.ask(row) for row in data.rows("train")])
         reseed(self.seed, Stream.START)
-        module, fresh = base.start(data.task.head(), processor) if base else backbone.start(data.task.head(), processor)
+        module, fresh = (base or backbone).start(data.task.head(), processor)
         if idle := self.without_effect(module):
             out.notes.append(f"{backbone.name} does not descend a gradient, so without effect: {', '.join(idle)}")
             events.note(out.notes[-1])
         lr = self.lr or self.own_rate(module, fresh)
         method = self.method.resolve(fresh)
+        forgetting = self.forgetting(data, old, base, backbone, processor)
+        known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
         job = Job(
             method.wrap(module),
             data.task,
@@ -91,6 +68,8 @@ class Teaching(TrainSettings, Stage):
             techniques=self.techniques,
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
+            beside={"teacher": earlier.beside(taught)} if taught else {},
+            before=self.examples(old, "train", processor, out, events) if old else (),
             seed=self.seed,
             work=out.work,
             events=events,
@@ -105,9 +84,18 @@ class Teaching(TrainSettings, Stage):
         out.numbers |= fitted.numbers
         if fitted.resumed_at is not None:
             out.notes.append(f"resumed at step {fitted.resumed_at} of {fitted.numbers['steps_planned']}")
+        if forgetting:
+            after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
+            self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
         asked = Predictor(TorchForm(job.module.cpu(), backbone), job.task, processor)
         self.save(out, job, judging.tuned(asked, job.task, data))
         self.finish(out)
+
+    # ---- what a stage may add --------------------------------------------------------------------------------------
+
+    def taught(self, inputs: Mapping[str, Artifact], out: Draft, data: DataSet) -> Predictor | None:
+        """The teacher, where there is one."""
+        return None
 
     def looked(self, predictor: Predictor, step: int, out: Draft, events: Events) -> None:
         """The validation rows were looked at after so many steps; `predictor` asks the model as it is now."""
@@ -115,12 +103,24 @@ class Teaching(TrainSettings, Stage):
     def finish(self, out: Draft) -> None:
         """The model is written."""
 
-    def processor(self, data: DataSet, backbone: Backbone, base: Base | None) -> Processor:
-        """The base's or the backbone's own, or one that is learnt from the training inputs alone."""
-        folder = base.folder if base else backbone.folder()
-        if folder:
-            return backbone.processor(folder)
-        return backbone.learn(data.task.material(row) for row in data.each("train"))
+    # ---- the parts -------------------------------------------------------------------------------------------------
+
+    def begin(self, data: DataSet, base: Base | None, taught: Predictor | None) -> tuple[Backbone, Processor]:
+        """What is trained, and its processor: the base's, the backbone's own, the teacher's where the backbone can use
+        it, or one that is learnt from the training inputs alone. Raises RecipeError."""
+        if base:
+            return base.backbone, base.backbone.processor(base.folder)
+        if idle := [one.name for one in self.techniques if "reference" in one.beside]:
+            what = f"{idle[0]} holds on to what the model said before, and this one is new"
+            raise RecipeError(what, where=f"techniques.{idle[0]}", do="base: $step of a trained model")
+        backbone = self.backbone
+        if backbone is None:
+            raise RecipeError("there is nothing to train", where="backbone", do="backbone=pretrained, or base='$step'")
+        if folder := backbone.folder():
+            return backbone, backbone.processor(folder)
+        if taught and isinstance(taught.processor, backbone.processor_class):
+            return backbone, taught.processor
+        return backbone, backbone.learn(data.task.material(row) for row in data.each("train"))
 
     def examples(
         self, data: DataSet, split: str, processor: Processor, out: Draft, events: Events
@@ -160,20 +160,29 @@ class Teaching(TrainSettings, Stage):
 
     def judge(self, data: DataSet, backbone: Backbone, processor: Processor) -> Judge | None:
         """`watch` asked of the module as it is at that moment; None where the loss is looked at."""
-        metric = self.watch
-        if metric is None:
+        if self.watch is None:
             return None
-        if metric.of != "answers":
-            what = f"{metric.name} is no metric of answers, so it does not tell which weights are best"
+        if self.watch.of != "answers":
+            what = f"{self.watch.name} is no metric of answers, so it does not tell which weights are best"
             raise RecipeError(what, where="watch", do="watch=accuracy, or another metric of answers")
-        inputs, gold = data.judged("validation")
+        return _judge(self.watch, data, backbone, processor)
 
-        def measure(module: nn.Module, device: torch.device) -> float:
-            answers = Predictor(TorchForm(module, backbone, str(device)), data.task, processor)(inputs)
-            value = metric.value(metric.read(answers, gold), np.ones(len(gold)))
-            return float(value["value"] if isinstance(value, dict) else value)
+    def forgetting(
+        self, data: DataSet, old: DataSet | None, base: Base | None, backbone: Backbone, processor: Processor
+    ) -> Judge | None:
+        """How well earlier rows are answered; None where the model did not learn them. Raises DataError."""
+        if old is None:
+            return None
+        earlier.check_head(old.task.head(), data.task.head(), "before")
+        if base is None or base.head != data.task.head():
+            return None
+        return _judge(self.watch or judging.choose_metrics(None, old.task)[0][0], old, backbone, processor)
 
-        return Judge(metric.name, metric.better, measure)
+    def tell_forgetting(self, step: str, judge: Judge, known: float, after: float, out: Draft, events: Events) -> None:
+        """`numbers["forgetting"]`: the metric on the earlier validation rows before and after, and what was lost."""
+        lost = known - after if judge.better == "higher" else after - known
+        out.numbers["forgetting"] = {step: {"metric": judge.name, "before": known, "after": after, "lost": lost}}
+        events.note(f"{judge.name} on the validation rows of {step}: {known:.4f} before, {after:.4f} after")
 
     def save(self, out: Draft, job: Job, task: Task) -> None:
         """The bundle `trained`, and `merged` where the method added parts of its own."""
@@ -187,3 +196,15 @@ class Teaching(TrainSettings, Stage):
             bundle.save(out.path / "merged", module=method.merge(module), **common)
             forms["merged"] = bundle.FormSpec(of="trained", exact=True, tolerance=method.tolerance)
         bundle.Forms.write(out.path, forms, default=list(forms)[-1])
+
+
+def _judge(metric: Metric, data: DataSet, backbone: Backbone, processor: Processor) -> Judge:
+    """A metric of a module's answers to the validation rows of a data set."""
+    inputs, gold = data.judged("validation")
+
+    def measure(module: nn.Module, device: torch.device) -> float:
+        answers = Predictor(TorchForm(module, backbone, str(device)), data.task, processor)(inputs)
+        value = metric.value(metric.read(answers, gold), np.ones(len(gold)))
+        return float(value["value"] if isinstance(value, dict) else value)
+
+    return Judge(metric.name, metric.better, measure)

@@ -22,6 +22,7 @@ class FocalLoss(Technique):
     `class_weights`, which may stand beside it. Confidences come out lower than without it. For one label a row.
     """
 
+    gives: ClassVar[Mapping[str, str]] = {"loss": "focal"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",), "learning": ("descent",)}
 
     gamma: float = Field(default=2.0, gt=0, le=10)

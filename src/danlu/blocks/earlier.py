@@ -1,0 +1,110 @@
+"""Models and data sets of earlier steps in a training: to go on from, to learn from, not to forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from danlu import bundle
+from danlu.blocks import weights
+from danlu.blocks.tensors import tensor, to_numpy
+from danlu.contracts import Arrays, Backbone, Head, Processor, Task
+from danlu.core.errors import DataError
+from danlu.predictor import Predictor
+
+_TRIED = 20
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model of an earlier step to start from, in its plain structure."""
+
+    folder: Path
+    backbone: Backbone
+    head: Head
+
+    @classmethod
+    def of(cls, model: Path) -> Self:
+        """The one of a model's folder. Raises DataError when it has no weights that can be trained on."""
+        forms = bundle.Forms.open(model)
+        for name in ("merged", "trained"):
+            if name in forms.names:
+                told = bundle.describe(forms.folder(name))
+                backbone = Backbone.choose({told.backbone.name: told.backbone.settings})
+                task = Task.choose({told.task.name: told.task.settings})
+                return cls(forms.folder(name), backbone, task.head())
+        raise DataError("this model has no weights that can be trained on", where=str(model), do="base: $step")
+
+    def start(self, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
+        """The module, and the names of its weights that are still random.
+
+        Where the answers are the same, nothing is; else everything but the head is taken over, wherever name and shape
+        agree. Draws from torch's global generator.
+        """
+        if head == self.head:
+            return bundle.load_module(self.folder)[0], []
+        if self.backbone.folder():
+            return self.backbone.at(self.folder).start(head, processor)
+        module, _ = self.backbone.start(head, processor)
+        return module, weights.fill_alike(module, self.folder, but=self._of_head(head, processor))
+
+    def _of_head(self, head: Head, processor: Processor) -> list[str]:
+        """The weights whose shape follows the number of answers: those of other answers are of no use."""
+        if not head.size:
+            return []
+        shapes = [
+            {name: tensor.shape for name, tensor in self.backbone.start(sized, processor)[0].state_dict().items()}
+            for sized in (replace(head, labels=()), replace(head, size=head.size + 1, labels=()))
+        ]
+        return [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
+
+
+def teacher(folder: Path, head: Head) -> Predictor:
+    """The default form of a model's folder. Raises DataError when it answers with other labels."""
+    forms = bundle.Forms.open(folder)
+    found = bundle.load(forms.folder(forms.default))
+    check_head(found.task.head(), head, "teacher")
+    return found
+
+
+def check_head(theirs: Head, ours: Head, where: str) -> None:
+    """Raise DataError when two models do not answer in the same shape, with the same labels in the same order."""
+    if theirs != ours:
+        what = f"its answers are not those of this data set: {_told(theirs)}, here {_told(ours)}"
+        raise DataError(what, where=where, do="name a model of the same labels, or set `labels` of the task")
+
+
+def _told(head: Head) -> str:
+    return f"{len(head.labels)} labels ({', '.join(head.labels[:5])}{', …' if len(head.labels) > 5 else ''})"
+
+
+def check_same_inputs(found: Predictor, task: Task, processor: Processor, inputs: Sequence[Any]) -> None:
+    """Raise DataError unless the model makes the same arrays of some inputs, so that it can be given our batches."""
+    places = np.linspace(0, len(inputs) - 1, min(_TRIED, len(inputs))).astype(int)
+    for x in (inputs[k] for k in places):
+        ours, theirs = task.encode(x, processor), found.task.encode(x, found.processor)
+        same = len(ours) == len(theirs) and all(
+            a.inputs.keys() == b.inputs.keys() and all(np.array_equal(a.inputs[n], b.inputs[n]) for n in a.inputs)
+            for a, b in zip(ours, theirs, strict=True)
+        )
+        if not same:
+            what = "it reads inputs with another vocabulary or scale than the model that is trained"
+            do = "train a backbone from scratch, which takes over the teacher's, or the backbone that the teacher has"
+            raise DataError(what, where="teacher", do=do)
+
+
+def beside(found: Predictor) -> Callable[..., Arrays]:
+    """A model as one that is asked beside the trained one: tensors in, tensors out, whatever runs it."""
+
+    def ask(**inputs: torch.Tensor) -> Arrays:
+        device = next(iter(inputs.values())).device
+        said = found.form.forward(to_numpy(inputs))
+        return {name: tensor(array, device) for name, array in said.items()}
+
+    return ask
