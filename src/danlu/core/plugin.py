@@ -36,9 +36,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 SHIPPED_INDEX = PACKAGE / "core" / "index.json"
 _ABOVE_PLUGINS = ("stages", "apps")  # families that may import engines live beside plugins/, not in it
 _BASES = (
-    "contracts.py", "rows.py", "values.py", "core/settings.py", "core/plugin.py", "blocks/confusion.py",
-    "training/settings.py", "blocks/file_source.py", "blocks/delimited_source.py", "blocks/media_source.py",
-    "blocks/augment.py", "blocks/picture_changes.py", "blocks/waves.py",
+    "contracts.py", "rows.py", "values.py", "descent.py", "core/settings.py", "core/plugin.py",
+    "blocks/confusion.py", "training/settings.py", "blocks/file_source.py", "blocks/delimited_source.py",
+    "blocks/media_source.py", "blocks/augment.py", "blocks/picture_changes.py", "blocks/waves.py",
 )  # fmt: skip
 
 

@@ -131,7 +131,8 @@ def numbers(run: Run) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
-        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule, "warmup": run.settings.warmup},
+        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup},
+        "optimizer": run.settings.optimizer.name,
         "loss": [[step, round(loss, 6)] for step, loss in run.pulse.curve],
         "validation": {
             "of": run.job.judge.name if run.job.judge else "loss",

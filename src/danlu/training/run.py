@@ -17,11 +17,12 @@ from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule
 from danlu.training.batches import Feed, sorted_batches
 from danlu.training.checkpoint import State
+from danlu.training.groups import groups
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
 from danlu.training.randomness import Stream, generator
-from danlu.training.settings import FROM_SCRATCH
+from danlu.training.settings import FROM_SCRATCH, or_own
 from danlu.training.watch import Watch
 
 
@@ -86,12 +87,21 @@ class Run:
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
-        self.top_lr = self.settings.lr or FROM_SCRATCH
+        self.top_lr = self.settings.lr or FROM_SCRATCH * self.settings.optimizer.lr_scale
+        self.warmup = or_own(self.settings.warmup, self.settings.schedule.warmup)
         self.moved = {turn.name: self.trained(turn.moves) for turn in self.turns if self.taught is None}
-        self.optimizers: dict[str, torch.optim.AdamW] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, weights in self.moved.items():
             guards.check_trained(name, weights)
-            self.optimizers[name] = optim.adamw(weights, self.top_lr, self.settings.weight_decay)
+            self.optimizers[name] = self._optimizer(weights)
+
+    def _optimizer(self, weights: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+        settings, lowest = self.settings, list[nn.Module]()
+        if self.backbone and settings.layer_decay != 1.0:
+            lowest = self.backbone.embeddings(self.model)
+        decay = or_own(settings.weight_decay, settings.optimizer.weight_decay)
+        options: dict[str, Any] = {"layer_decay": settings.layer_decay, "embeddings": lowest}
+        return settings.optimizer.build(groups(self.model, weights, lr=self.top_lr, weight_decay=decay, **options))
 
     # ---- for techniques ----------------------------------------------------------------------------------------------
 
@@ -170,11 +180,13 @@ class Run:
         """Clip the gradients and move the weights, at the learning rate of this step."""
         if self.taught is not None:
             return
-        optimizer, weights = self.optimizers[self.turn.name], self.moved[self.turn.name]
-        self.lr = self.top_lr * schedule.factor(self.step, self.steps, self.settings.warmup, self.settings.schedule)
+        optimizer, weights, settings = self.optimizers[self.turn.name], self.moved[self.turn.name], self.settings
+        self.lr = self.top_lr * schedule.factor(self.step, self.steps, self.warmup, settings.schedule)
         optim.set_rate(optimizer, self.lr)
-        if self.settings.clip:
-            self._norm = optim.clip(optimizer, weights.values(), self.settings.clip)
+        if settings.l1 or settings.l2:
+            optim.penalize(optimizer, l1=settings.l1, l2=settings.l2)
+        if settings.clip:
+            self._norm = optim.clip(optimizer, weights.values(), settings.clip)
         optimizer.step()
 
     def end_turn(self) -> None:

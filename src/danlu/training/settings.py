@@ -6,13 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from danlu.core.settings import Settings
-from danlu.training.schedule import Schedule
+from danlu.contracts import Optimizer, Schedule
+from danlu.core.settings import Settings, slot
 
 FROM_SCRATCH = 1e-3
 """The highest learning rate of a training that names none, on weights that were never trained before."""
 
-OF_DESCENT = ("lr", "schedule", "warmup", "weight_decay", "clip", "precision")
+OF_DESCENT = (
+    "optimizer", "lr", "schedule", "warmup", "weight_decay", "layer_decay", "l1", "l2", "clip", "precision"
+)  # fmt: skip
 """Options that mean nothing to a model that counts instead of descending."""
 OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "patience")
 """Options that mean nothing to a model that is taught once, by all examples together."""
@@ -31,14 +33,27 @@ class TrainSettings(Settings):
     accumulate: int = Field(default=1, ge=1)
     """Batches added up to one update: `batch_size: 8, accumulate: 4` gives the updates of 32 in a quarter of the
     memory."""
+    optimizer: Optimizer = slot("adamw")
+    """How gradients become steps of the weights."""
     lr: float | None = Field(default=None, gt=0)
-    """Highest learning rate. Unless given, the method's own on pretrained weights, and 0.001 where none is."""
-    schedule: Schedule = "linear"
-    """How the learning rate falls after the warm-up: on a line or half a cosine to zero, or not at all."""
-    warmup: float = Field(default=0.06, ge=0, le=1)
-    """Share of the steps in which the learning rate rises from zero."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled decay of the weights, scaled by the learning rate; biases and norms are left out."""
+    """Highest learning rate. Unless given, the method's own on pretrained weights, and 0.001 where none is; both are
+    for `adamw` and are multiplied by the optimizer's own factor."""
+    schedule: Schedule = slot("linear")
+    """How the learning rate falls after the warm-up."""
+    warmup: float | None = Field(default=None, ge=0, le=1)
+    """Share of the steps in which the learning rate rises; the schedule's own unless given: 0.06, for `one_cycle`
+    0.3."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Decay of the weights; biases and norms are left out. Decoupled and scaled by the learning rate in `adamw`,
+    `adafactor`, `lion` and `muon`; in the others a part of the gradient. Unless given, the optimizer's own: 0.01 for
+    `adamw`."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of a layer as a share of that of the next one, towards the head: 0.9 keeps lower layers
+    nearer to what they were before."""
+    l1: float = Field(default=0.0, ge=0)
+    """Penalty on the sum of the weights' sizes, as a part of the gradient; biases and norms are left out."""
+    l2: float = Field(default=0.0, ge=0)
+    """Penalty on half the sum of their squares, as a part of the gradient."""
     clip: float | None = Field(default=1.0, gt=0)
     """Greatest norm of the gradient; null: not clipped."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -56,3 +71,8 @@ class TrainSettings(Settings):
     """Steps between checkpoints, beside those that `checkpoint_every` asks for; null: none beside."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` is a GPU by CUDA where there is one, else the CPU."""
+
+
+def or_own(given: float | None, own: float) -> float:
+    """What a recipe gives, 0 too; else what a plug-in has as its own."""
+    return own if given is None else given
