@@ -101,6 +101,18 @@ class Checkpoints:
             for old in set(self._newest_first()) - kept:
                 shutil.rmtree(old, ignore_errors=True)
 
+    def leave(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
+        """Write tensors to a file beside the checkpoints, whole or not at all. Raises MachineError."""
+        path = self._folder / name
+        temp = temp_beside(path)
+        try:
+            with disk_faults(path):
+                _write_tensors(temp, tensors)
+                temp.replace(path)
+        finally:
+            temp.unlink(missing_ok=True)
+        return path
+
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"), reverse=True)
 

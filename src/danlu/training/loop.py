@@ -15,14 +15,18 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
+from danlu.blocks.taught import SelfTaught
 from danlu.core.errors import MachineError
-from danlu.training import guards
+from danlu.training import guards, rates
 from danlu.training.checkpoint import Checkpoints
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
@@ -41,7 +45,11 @@ def fit(job: Job) -> Fitted:
     checkpoints = Checkpoints(job.work, job.identity(), job.events) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     device = chosen_device(job.settings.device)
-    run = Run(job, saved.notes["precision"] if saved else decide(job.settings.precision, device))
+    precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
+    if job.settings.lr == "find" and not isinstance(job.module, SelfTaught):
+        found = saved.notes["range_test"] if saved else rates.find(job, precision, fit)
+        job = replace(job, range_test=found)
+    run = Run(job, precision)
     before = guards.digest(run.changing())
     if device.type == "cpu":
         keep_freed_memory()
@@ -56,7 +64,7 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
-    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept:
+    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept, saves.keeping_best():
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
@@ -111,6 +119,20 @@ class Saves:
         now = time.monotonic()
         self._due = now + max(self._pause, 20 * (now - began))
 
+    @contextmanager
+    def keeping_best(self) -> Iterator[None]:
+        """Leave the best weights so far beside the checkpoints, and say where, when the training diverges."""
+        try:
+            yield
+        except guards.DivergedError as fault:
+            best, weights = self._run.watch.best, self._run.watch.best_weights
+            if self._checkpoints is None or best is None or not weights:
+                raise
+            with suppress(MachineError):  # a full disk must not hide why the training ended
+                path = self._checkpoints.leave("best.safetensors", weights)
+                fault.do += f"; the best weights so far, of step {best[0]}, are in {path}"
+            raise
+
 
 def numbers(run: Run) -> dict[str, Any]:
     """What is worth knowing of a finished training, as JSON values; seconds are those of the steps alone."""
@@ -131,7 +153,8 @@ def numbers(run: Run) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
-        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup},
+        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}
+        | ({"range_test": run.job.range_test["curve"]} if run.job.range_test else {}),
         "optimizer": run.settings.optimizer.name,
         "loss": [[step, round(loss, 6)] for step, loss in run.pulse.curve],
         "validation": {

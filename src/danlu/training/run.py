@@ -87,7 +87,8 @@ class Run:
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
-        self.top_lr = self.settings.lr or FROM_SCRATCH * self.settings.optimizer.lr_scale
+        rate = self.job.range_test.get("lr") if self.settings.lr == "find" else self.settings.lr
+        self.top_lr = rate or FROM_SCRATCH * self.settings.optimizer.lr_scale
         self.warmup = or_own(self.settings.warmup, self.settings.schedule.warmup)
         self.moved = {turn.name: self.trained(turn.moves) for turn in self.turns if self.taught is None}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -254,7 +255,13 @@ class Run:
     def state(self) -> State:
         """All that a checkpoint holds."""
         looks, pulse = self.watch.history, self.pulse.notes()
-        notes = {"precision": self.precision, "on": self.on, "looks": looks, "pulse": pulse}
+        notes = {
+            "precision": self.precision,
+            "on": self.on,
+            "looks": looks,
+            "pulse": pulse,
+            "range_test": self.job.range_test,
+        }
         moving = {
             f"{turn}/{key}": tensor
             for turn, weights in self.moved.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "p
 """Options that mean nothing to a model that is taught once, by all examples together."""
 
 
+Rate = Annotated[float, Field(gt=0)]
+
+
 class TrainSettings(Settings):
     """How long, how fast and how exactly to train."""
 
@@ -35,9 +38,10 @@ class TrainSettings(Settings):
     memory."""
     optimizer: Optimizer = slot("adamw")
     """How gradients become steps of the weights."""
-    lr: float | None = Field(default=None, gt=0)
-    """Highest learning rate. Unless given, the method's own on pretrained weights, and 0.001 where none is; both are
-    for `adamw` and are multiplied by the optimizer's own factor."""
+    lr: Rate | Literal["find"] | None = None
+    """Highest learning rate; `find` takes it from a range test of 50 steps on a copy of the model. Unless given, the
+    method's own on pretrained weights, and 0.001 where none is; both are for `adamw` and are multiplied by the
+    optimizer's own factor."""
     schedule: Schedule = slot("linear")
     """How the learning rate falls after the warm-up."""
     warmup: float | None = Field(default=None, ge=0, le=1)
