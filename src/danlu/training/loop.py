@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +22,6 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
-from danlu.core.errors import MachineError
 from danlu.training import guards, rates
 from danlu.training.checkpoint import Checkpoints
 from danlu.training.interrupt import Interrupts
@@ -33,6 +29,7 @@ from danlu.training.job import Fitted, Job, chosen_device
 from danlu.training.precision import decide
 from danlu.training.randomness import Stream, reseed
 from danlu.training.run import Run
+from danlu.training.saves import Saves
 
 
 def fit(job: Job) -> Fitted:
@@ -42,7 +39,7 @@ def fit(job: Job) -> Fitted:
     in fp32 on the same machine with the same number of threads. Raises DataError for an empty training set, RecipeError
     for a loss that is not finite and for what would train nothing, MachineError when memory runs out.
     """
-    checkpoints = Checkpoints(job.work, job.identity(), job.events) if job.work else None
+    checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     device = chosen_device(job.settings.device)
     precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
@@ -64,7 +61,7 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
-    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept, saves.keeping_best():
+    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept, saves.under_way():
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
@@ -94,44 +91,6 @@ def fit(job: Job) -> Fitted:
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run))
-
-
-class Saves:
-    """When a checkpoint is due, and what happens when the disk refuses one: a warning, since training is worth more."""
-
-    def __init__(self, run: Run, checkpoints: Checkpoints | None) -> None:
-        self._run, self._checkpoints = run, checkpoints
-        self._pause = run.settings.checkpoint_every
-        self._due, self._saved = time.monotonic() + self._pause, run.step
-
-    def save_if_due(self, *, at_once: bool) -> None:
-        """Save when `checkpoint_every` seconds have passed, or twenty times what the last one took, if that is more."""
-        began, every = time.monotonic(), self._run.settings.checkpoint_steps
-        due = at_once or began >= self._due or (every is not None and self._run.step % every == 0)
-        if self._checkpoints is None or not due or self._run.step == self._saved:
-            return
-        try:
-            self._checkpoints.save(self._run.state())
-            self._saved = self._run.step
-        except MachineError as fault:
-            lost = f"a kill would lose what was learnt since step {self._saved}"
-            self._run.events.warn(f"no checkpoint of step {self._run.step}, so {lost}; the training goes on. {fault}")
-        now = time.monotonic()
-        self._due = now + max(self._pause, 20 * (now - began))
-
-    @contextmanager
-    def keeping_best(self) -> Iterator[None]:
-        """Leave the best weights so far beside the checkpoints, and say where, when the training diverges."""
-        try:
-            yield
-        except guards.DivergedError as fault:
-            best, weights = self._run.watch.best, self._run.watch.best_weights
-            if self._checkpoints is None or best is None or not weights:
-                raise
-            with suppress(MachineError):  # a full disk must not hide why the training ended
-                path = self._checkpoints.leave("best.safetensors", weights)
-                fault.do += f"; the best weights so far, of step {best[0]}, are in {path}"
-            raise
 
 
 def numbers(run: Run) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from danlu.contracts import Arrays, Batch, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule
 from danlu.training.batches import Feed, sorted_batches
-from danlu.training.checkpoint import State
+from danlu.training.checkpoint import State, copied
 from danlu.training.groups import groups
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
@@ -272,7 +272,7 @@ class Run:
 
     def recall(self, saved: State) -> None:
         """Give techniques back what they kept; their tensors are on the device."""
-        self._kept = _copied(saved.kept, self.device)
+        self._kept = copied(saved.kept, self.device)
 
     def restore(self, saved: State) -> None:
         """Go on where a checkpoint was made."""
@@ -292,11 +292,3 @@ class Run:
 
 def _frozen(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval().requires_grad_(False)
-
-
-def _copied(tree: Any, device: torch.device) -> Any:
-    if isinstance(tree, Tensor):
-        return tree.to(device, copy=True)
-    if isinstance(tree, dict):
-        return {key: _copied(value, device) for key, value in tree.items()}
-    return [_copied(value, device) for value in tree] if isinstance(tree, list) else tree

@@ -73,6 +73,8 @@ class TrainSettings(Settings):
     """Seconds between checkpoints; a killed training goes on from the last one, with the same result."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints, beside those that `checkpoint_every` asks for; null: none beside."""
+    keep_checkpoints: int = Field(default=2, ge=2)
+    """How many of the last checkpoints are kept; each holds the weights that did best so far too."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` is a GPU by CUDA where there is one, else the CPU."""
 
