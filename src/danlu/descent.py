@@ -23,6 +23,8 @@ class Optimizer(Plugin):
     """Its learning rate where a recipe names none, as a multiple of the one for `adamw`."""
     weight_decay: ClassVar[float] = 0.0
     """Its decay where a recipe names none."""
+    state_per_weight: ClassVar[float] = 1.0
+    """Numbers that it keeps of a weight of a large matrix."""
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

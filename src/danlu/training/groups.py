@@ -76,17 +76,22 @@ def _head(model: nn.Module) -> Tensor | None:
 
 def _from_top(model: nn.Module, embeddings: Sequence[nn.Module]) -> dict[int, int]:
     """How many layers a weight, by its id, lies below what follows the last layer; 0 for the head."""
-    stacks = list(_stacks(model, nn.ModuleList)) or list(_stacks(model, nn.Sequential))
-    if not stacks:
+    found = stacks(model)
+    if not found:
         what = "layer_decay needs a list of layers, and the model has none"
         raise RecipeError(what, where="layer_decay", do="leave layer_decay out")
-    places = {id(w): len(stack) - k for stack in stacks for k, layer in enumerate(stack) for w in layer.parameters()}
-    bottom = max(map(len, stacks)) + 1
+    places = {id(w): len(stack) - k for stack in found for k, layer in enumerate(stack) for w in layer.parameters()}
+    bottom = max(map(len, found)) + 1
     for weight in model.parameters():
         if id(weight) in places:
             break
         places[id(weight)] = bottom
     return places | {id(w): bottom for part in embeddings for w in part.parameters()}
+
+
+def stacks(model: nn.Module) -> list[list[nn.Module]]:
+    """The model's lists of layers (an encoder and a decoder have one each); blocks in a row where there is no list."""
+    return list(_stacks(model, nn.ModuleList)) or list(_stacks(model, nn.Sequential))
 
 
 def _stacks(part: nn.Module, kind: type[nn.Module]) -> Iterator[list[nn.Module]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +23,13 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
-from danlu.training import guards, rates
+from danlu.training import guards, memory, rates
 from danlu.training.checkpoint import Checkpoints
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
 from danlu.training.precision import decide
 from danlu.training.randomness import Stream, reseed
+from danlu.training.recompute import recomputed
 from danlu.training.run import Run
 from danlu.training.saves import Saves
 
@@ -47,6 +49,7 @@ def fit(job: Job) -> Fitted:
         found = saved.notes["range_test"] if saved else rates.find(job, precision, fit)
         job = replace(job, range_test=found)
     run = Run(job, precision)
+    wanted = memory.tell(run)
     before = guards.digest(run.changing())
     if device.type == "cpu":
         keep_freed_memory()
@@ -61,7 +64,8 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
-    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept, saves.under_way():
+    lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
+    with Interrupts() as interrupts, guards.memory_faults(job.settings.batch_size), kept, lean, saves.under_way():
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
@@ -90,10 +94,10 @@ def fit(job: Job) -> Fitted:
         technique.finish(run)
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
-    return Fitted(run.step, saved.step if saved else None, numbers(run))
+    return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
 
 
-def numbers(run: Run) -> dict[str, Any]:
+def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
     """What is worth knowing of a finished training, as JSON values; seconds are those of the steps alone."""
     best, changing = run.watch.best, run.changing()
     size = sum(tensor.numel() for tensor in run.model.state_dict().values())
@@ -112,6 +116,7 @@ def numbers(run: Run) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
+        "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in wanted.items()},
         "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}
         | ({"range_test": run.job.range_test["curve"]} if run.job.range_test else {}),
         "optimizer": run.settings.optimizer.name,

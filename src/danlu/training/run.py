@@ -141,13 +141,19 @@ class Run:
         batches = self.feed.batches(self.chosen, self.step)
         self.total = float(sum(batch.count.sum() for batch in batches))
         self.divisor = self.divisor or self.total or 1.0
-        return [self._placed(batch) for batch in batches]
+        return [self.placed(batch) for batch in batches]
 
-    def _placed(self, batch: Batch) -> Batch:
+    def placed(self, batch: Batch) -> Batch:
+        """A batch on the device, with what the models beside say of it."""
         batch = to_torch(batch, self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
             batch.beside = {name: self.task.forward(other, batch) for name, other in self.beside.items()}
         return batch
+
+    def passed(self, batch: Batch) -> Tensor:
+        """The losses [n] of the first turn for a batch, without a trace in the run."""
+        with autocast(self.precision, self.device):
+            return self.turns[0].loss(self.turns[0].forward(self.model, batch), batch)
 
     def begin_turn(self, turn: Turn) -> None:
         """No gradients; for a step that drew no example, gradients of zero, which move the weights all the same."""
@@ -235,12 +241,10 @@ class Run:
 
     def _validation_loss(self) -> float:
         """Σ loss / Σ count of the first turn over the validation set, as in a step."""
-        turn, total, count = self.turns[0], 0.0, 0.0
+        total, count = 0.0, 0.0
         for batch in sorted_batches(self.job.validation, self.task, self.job.processor, self.settings.batch_size):
             count += float(batch.count.sum())
-            placed = self._placed(batch)
-            with autocast(self.precision, self.device):
-                total += float(turn.loss(turn.forward(self.model, placed), placed).sum())
+            total += float(self.passed(self.placed(batch)).sum())
         return total / count
 
     def take_best(self) -> None:

@@ -13,7 +13,8 @@ FROM_SCRATCH = 1e-3
 """The highest learning rate of a training that names none, on weights that were never trained before."""
 
 OF_DESCENT = (
-    "optimizer", "lr", "schedule", "warmup", "weight_decay", "layer_decay", "l1", "l2", "clip", "precision"
+    "optimizer", "lr", "schedule", "warmup", "weight_decay", "layer_decay", "l1", "l2", "clip", "precision",
+    "checkpointing",
 )  # fmt: skip
 """Options that mean nothing to a model that counts instead of descending."""
 OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "patience")
@@ -63,6 +64,9 @@ class TrainSettings(Settings):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the model's pass: `bf16` is half as wide, `fp32` can be repeated bit for bit. `auto` measures once
     on this machine which is faster and notes it in the manifest."""
+    checkpointing: bool = False
+    """Keep the inputs of each layer alone and compute the rest again for the gradients: less memory, about a third
+    more time, the same result."""
     evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between looks at the validation set; an epoch unless given, and at most ten looks in all."""
     patience: int | None = Field(default=None, ge=1)

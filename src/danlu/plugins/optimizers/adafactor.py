@@ -15,6 +15,7 @@ class Adafactor(Optimizer):
     than for `adamw`: 0.001 is usual for fine-tuning T5. `weight_decay` is decoupled."""
 
     lr_scale: ClassVar[float] = 20.0
+    state_per_weight: ClassVar[float] = 0.0
 
     beta2_decay: float = Field(default=-0.8, lt=0)
     """Of the mean square, `step` to this power is new at a step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,6 +14,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 class Adam(Optimizer):
     """As in the paper: no decay unless `weight_decay` asks for one, which then is a part of the gradient."""
+
+    state_per_weight: ClassVar[float] = 2.0
 
     betas: tuple[Share, Share] = (0.9, 0.999)
     """How much of the mean gradient and of the mean square is kept at a step."""

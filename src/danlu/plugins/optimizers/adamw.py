@@ -16,6 +16,7 @@ class AdamW(Optimizer):
     """The default, in torch's fused kernel. It keeps two numbers of every weight."""
 
     weight_decay: ClassVar[float] = 0.01
+    state_per_weight: ClassVar[float] = 2.0
 
     betas: tuple[Share, Share] = (0.9, 0.999)
     """How much of the mean gradient and of the mean square is kept at a step."""
