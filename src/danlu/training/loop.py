@@ -24,10 +24,10 @@ from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
 from danlu.training import guards, memory, rates
-from danlu.training.checkpoint import Checkpoints
+from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
-from danlu.training.precision import decide
+from danlu.training.precision import Precision, decide
 from danlu.training.randomness import Stream, reseed
 from danlu.training.recompute import recomputed
 from danlu.training.run import Run
@@ -45,10 +45,7 @@ def fit(job: Job) -> Fitted:
     saved = checkpoints.latest() if checkpoints else None
     device = chosen_device(job.settings.device)
     precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
-    if job.settings.lr == "find" and not isinstance(job.module, SelfTaught):
-        found = saved.notes["range_test"] if saved else rates.find(job, precision, fit)
-        job = replace(job, range_test=found)
-    run = Run(job, precision)
+    run = Run(_with_rate(job, precision, saved), precision)
     wanted = memory.tell(run)
     before = guards.digest(run.changing())
     if device.type == "cpu":
@@ -95,6 +92,13 @@ def fit(job: Job) -> Fitted:
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
+
+
+def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
+    """The job with what `lr: find` finds, or found before the kill."""
+    if job.settings.lr != "find" or isinstance(job.module, SelfTaught):
+        return job
+    return replace(job, range_test=saved.notes["range_test"] if saved else rates.find(job, precision, fit))
 
 
 def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
