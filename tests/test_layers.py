@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = {
     **dict.fromkeys(("core",), 0),
-    **dict.fromkeys(("contracts", "values", "rows", "fresh", "bundle", "predictor", "blocks"), 1),
+    **dict.fromkeys(("contracts", "values", "rows", "fresh", "descent", "bundle", "predictor", "blocks"), 1),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
     **dict.fromkeys(("recipe", "draft", "data_check", "data_label"), 4),
@@ -35,6 +35,7 @@ TORCH_FREE = (
     "contracts",
     "values",
     "rows",
+    "descent",
     "predictor",
     "bundle",
     "registry",

@@ -21,6 +21,7 @@ import numpy as np
 
 from danlu.core.errors import RecipeError
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
+from danlu.descent import Optimizer, Schedule
 from danlu.fresh import Initialiser, SpecialTokens, Tokenizer
 from danlu.rows import Operator, Source
 
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Arrays", "Backbone", "Batch", "Columns", "Compressor", "Context", "Counts", "Delta", "Example",
-    "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Plugin", "Processor",
-    "Runtime", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique", "Tokenizer", "Tracker", "Turn",
-    "collate", "iterate_rows", "labels_of", "slot",
+    "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Optimizer", "Plugin",
+    "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique",
+    "Tokenizer", "Tracker", "Turn", "collate", "iterate_rows", "labels_of", "slot",
 ]  # fmt: skip
 
 

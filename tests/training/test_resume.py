@@ -235,7 +235,7 @@ def test_killed_in_every_step_and_while_saving(tmp_path):
     assert (result["saves"]["kills"], result["saves"]["lost"], result["saves"]["damaged"]) == (6, [], 0)
 
 
-@pytest.mark.parametrize("fault", ["reseed", "rename"])
+@pytest.mark.parametrize("fault", ["reseed", "rename", "copy"])
 def test_the_benchmark_catches_planted_faults(fault):
     command = [sys.executable, BENCHMARK, "--steps", "2", "--saves", "4", "--plant", fault]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

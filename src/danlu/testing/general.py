@@ -96,7 +96,7 @@ def check_facts_are_known_words(subject: Subject) -> None:
         require(len(strange) < len(values), f"it wants {fact} = {' or '.join(values)}, which no plug-in gives")
 
 
-@check("sources", "operators", "tasks", "metrics", "trackers")
+@check("sources", "operators", "tasks", "metrics", "schedules", "trackers")
 def check_it_imports_no_torch(subject: Subject) -> None:
     """Importing it imports neither torch nor transformers: a recipe is checked, and an ONNX form served, without."""
     require_light_import(type(subject.plugin))

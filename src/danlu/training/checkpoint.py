@@ -2,22 +2,24 @@
 
 A checkpoint is a folder: tensors as safetensors, everything else as `checkpoint.json`, which also holds the SHA-256 of
 every tensor file and of itself. It is written under a temporary name, flushed to disk and renamed. The name carries the
-step, so there is no pointer that could be stale. The last two good ones are kept: a damaged one (a disk that lied, a
-flipped byte) costs one interval, not the training.
+step, so there is no pointer that could be stale. At least the last two good ones are kept: a damaged one (a disk that
+lied, a flipped byte) costs one interval, not the training. Each holds the best weights so far too.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -45,13 +47,22 @@ class State:
     best_step: int | None = None
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def copied(self) -> State:
+        """The same in memory of its own, for a writer beside the training; nobody writes into `best`, so it is shared.
+
+        Tensors of a device come to the CPU.
+        """
+        cpu = torch.device("cpu")
+        weights, optimizer, kept = (copied(part, cpu) for part in (self.weights, self.optimizer, self.kept))
+        return replace(self, notes=copy.deepcopy(self.notes), weights=weights, optimizer=optimizer, kept=kept)
+
 
 class Checkpoints:
-    """The checkpoints of one training in one folder; `identity` says which training."""
+    """The last `keep` checkpoints of one training in one folder; `identity` says which training."""
 
-    def __init__(self, folder: Path, identity: str, events: Events) -> None:
-        self._folder, self._identity, self._events = folder, identity, events
-        self._good: Path | None = None
+    def __init__(self, folder: Path, identity: str, events: Events, keep: int = 2) -> None:
+        self._folder, self._identity, self._events, self._keep = folder, identity, events, keep
+        self._good: list[Path] = []
         self._best: tuple[Path, str] | None = None
         make_dirs(folder)
         for leftover in folder.glob(".tmp-*"):
@@ -62,7 +73,8 @@ class Checkpoints:
 
         Raises RecipeError when the folder holds checkpoints of another training.
         """
-        for folder in self._newest_first():
+        found = self._newest_first()
+        for place, folder in enumerate(found):
             try:
                 record = json.loads((folder / "checkpoint.json").read_bytes())
                 if record.pop("seal") != _seal(record):
@@ -76,12 +88,12 @@ class Checkpoints:
             if (record["format"], record["identity"]) != (FORMAT, self._identity):
                 mend = f"rm -r '{self._folder}', or give this training a folder of its own"
                 raise RecipeError("it holds checkpoints of another training", where=str(self._folder), do=mend)
-            self._good = folder
+            self._good = found[place:]
             return _read(folder, record)
         return None
 
     def save(self, state: State) -> None:
-        """Write a checkpoint and remove all others but the good one before.
+        """Write a checkpoint and remove all others but the good ones before that are to be kept.
 
         Raises MachineError when the disk refuses; the checkpoints before are then as they were, and nothing is left.
         """
@@ -96,10 +108,22 @@ class Checkpoints:
         finally:
             shutil.rmtree(temp, ignore_errors=True)
         self._best = best and (final / best[0].name, best[1])
-        kept, self._good = {final, self._good}, final
+        self._good = [final, *(path for path in self._good if path != final)][: self._keep]
         with suppress(OSError):  # what can't be removed now is in nobody's way
-            for old in set(self._newest_first()) - kept:
+            for old in set(self._newest_first()) - set(self._good):
                 shutil.rmtree(old, ignore_errors=True)
+
+    def leave(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
+        """Write tensors to a file beside the checkpoints, whole or not at all. Raises MachineError."""
+        path = self._folder / name
+        temp = temp_beside(path)
+        try:
+            with disk_faults(path):
+                _write_tensors(temp, tensors)
+                temp.replace(path)
+        finally:
+            temp.unlink(missing_ok=True)
+        return path
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"), reverse=True)
@@ -133,6 +157,15 @@ class Checkpoints:
                 link_or_copy(self._best[0], path)
                 return path, self._best[1]
         return path, _write_tensors(path, state.best)
+
+
+def copied(tree: Any, device: torch.device) -> Any:
+    """A tree of dicts and lists with its tensors copied to a device; other values stay."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to(device, copy=True)
+    if isinstance(tree, Mapping):
+        return {key: copied(value, device) for key, value in tree.items()}
+    return [copied(value, device) for value in tree] if isinstance(tree, list) else tree
 
 
 def _seal(record: Mapping[str, Any]) -> str:

@@ -13,6 +13,11 @@ from torch import Tensor
 from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
 
+
+class DivergedError(RecipeError):
+    """The training went where no later step can lead it back."""
+
+
 _OF_GRADIENTS = ("vary", "loss", "backward", "after_backward", "before_step")
 
 
@@ -45,13 +50,34 @@ def check_trained(turn: str, trained: Mapping[str, Tensor]) -> None:
 
 
 def check_finite(value: float, *, what: str, step: int, steps: int, turn: str, lr: float) -> None:
-    """Raise RecipeError for a loss or norm that is not a finite number; steps are counted from 1."""
+    """Raise DivergedError for a loss or norm that is not a finite number; steps are counted from 1."""
     if math.isfinite(value):
         return
-    raise RecipeError(
+    raise DivergedError(
         f"the {what} is {value} at step {step} of {steps} (turn {turn!r}, learning rate {lr:.3g})",
         where="training",
         do=f"lr={lr / 3:.1g} (lower), clip=1.0, a longer warmup, or precision=fp32; then look at the data for NaN",
+    )
+
+
+WINDOW = 10
+"""Losses whose mean is compared."""
+FARTHEST = 20.0
+"""A mean loss may be this many times that of the first steps."""
+
+
+def check_near(first: Sequence[float], last: Sequence[float], *, step: int, steps: int, lr: float) -> None:
+    """Raise DivergedError when the `last` losses are far above the `first`; steps are counted from 1."""
+    if len(last) < WINDOW:
+        return
+    start, now = sum(first) / len(first), sum(last) / len(last)
+    if start <= 0 or now <= FARTHEST * start:
+        return
+    raise DivergedError(
+        f"the training diverges: at step {step} of {steps} the mean loss of {WINDOW} steps is {now:.3g}, and was "
+        f"{start:.3g} at the start (learning rate {lr:.3g})",
+        where="training",
+        do=f"lr={lr / 10:.1g} (lower), lr=find, clip=1.0, or a longer warmup",
     )
 
 
@@ -64,7 +90,7 @@ def digest(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: Mapping[str, Collection[str]]) -> None:
-    """Raise RecipeError when a turn left all its weights as they were, or when a weight is no longer a finite number.
+    """Raise RecipeError when a turn left all its weights as they were, DivergedError when one is no finite number.
 
     `before` is the `digest` of the start, `turns` the names of each turn's weights; without turns, all are one.
     """
@@ -77,7 +103,7 @@ def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: M
     broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         what = f"{len(broken)} trained tensors hold NaN or infinity, the first is {broken[0]}"
-        raise RecipeError(what, where="training", do="lower lr, or precision=fp32")
+        raise DivergedError(what, where="training", do="lower lr, or precision=fp32")
 
 
 @contextmanager

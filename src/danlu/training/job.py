@@ -37,6 +37,7 @@ class Job:
     `work` is a folder for checkpoints that outlives a kill; without one there are none. `beside` holds the models that
     task or techniques want beside the trained one (except `reference`, which is made): named tensors in, named tensors
     out. `before` are examples of what the model learnt earlier, for techniques that keep it from forgetting.
+    `range_test` is what `lr: find` found; `fit` fills it in.
     """
 
     module: nn.Module
@@ -56,6 +57,7 @@ class Job:
     events: Events = field(default_factory=Events.silent)
     looked: Callable[[nn.Module, int], None] = field(default=lambda module, step: None)
     """Called after each look at the validation set, with the module as it answers and the steps done."""
+    range_test: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> str:
         """What makes a checkpoint this training's own: settings, weights' names and shapes, sizes of the examples."""

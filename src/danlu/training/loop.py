@@ -17,22 +17,25 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
-from danlu.core.errors import MachineError
-from danlu.training import guards
-from danlu.training.checkpoint import Checkpoints
+from danlu.blocks.taught import SelfTaught
+from danlu.training import guards, memory, rates
+from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
-from danlu.training.precision import decide
+from danlu.training.precision import Precision, decide
 from danlu.training.randomness import Stream, reseed
+from danlu.training.recompute import recomputed
 from danlu.training.run import Run
+from danlu.training.saves import Saves
 
 
 def fit(job: Job) -> Fitted:
@@ -42,10 +45,12 @@ def fit(job: Job) -> Fitted:
     in fp32 on the same machine with the same number of threads. Raises DataError for an empty training set, RecipeError
     for a loss that is not finite and for what would train nothing, MachineError when memory runs out.
     """
-    checkpoints = Checkpoints(job.work, job.identity(), job.events) if job.work else None
+    checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     device = chosen_device(job.settings.device)
-    run = Run(job, saved.notes["precision"] if saved else decide(job.settings.precision, device))
+    precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
+    run = Run(_with_rate(job, precision, saved), precision)
+    wanted = memory.tell(run)
     before = guards.digest(run.changing())
     if device.type == "cpu":
         keep_freed_memory()
@@ -61,7 +66,8 @@ def fit(job: Job) -> Fitted:
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
     faults = guards.memory_faults(job.settings.batch_size)
-    with Interrupts() as interrupts, faults, kept, closing(run.embedded):
+    lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
+    with Interrupts() as interrupts, faults, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
@@ -90,34 +96,17 @@ def fit(job: Job) -> Fitted:
         technique.finish(run)
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
-    return Fitted(run.step, saved.step if saved else None, numbers(run))
+    return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
 
 
-class Saves:
-    """When a checkpoint is due, and what happens when the disk refuses one: a warning, since training is worth more."""
-
-    def __init__(self, run: Run, checkpoints: Checkpoints | None) -> None:
-        self._run, self._checkpoints = run, checkpoints
-        self._pause = run.settings.checkpoint_every
-        self._due, self._saved = time.monotonic() + self._pause, run.step
-
-    def save_if_due(self, *, at_once: bool) -> None:
-        """Save when `checkpoint_every` seconds have passed, or twenty times what the last one took, if that is more."""
-        began, every = time.monotonic(), self._run.settings.checkpoint_steps
-        due = at_once or began >= self._due or (every is not None and self._run.step % every == 0)
-        if self._checkpoints is None or not due or self._run.step == self._saved:
-            return
-        try:
-            self._checkpoints.save(self._run.state())
-            self._saved = self._run.step
-        except MachineError as fault:
-            lost = f"a kill would lose what was learnt since step {self._saved}"
-            self._run.events.warn(f"no checkpoint of step {self._run.step}, so {lost}; the training goes on. {fault}")
-        now = time.monotonic()
-        self._due = now + max(self._pause, 20 * (now - began))
+def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
+    """The job with what `lr: find` finds, or found before the kill."""
+    if job.settings.lr != "find" or isinstance(job.module, SelfTaught):
+        return job
+    return replace(job, range_test=saved.notes["range_test"] if saved else rates.find(job, precision, fit))
 
 
-def numbers(run: Run) -> dict[str, Any]:
+def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
     """What is worth knowing of a finished training, as JSON values; seconds are those of the steps alone."""
     best, changing = run.watch.best, run.changing()
     size = sum(tensor.numel() for tensor in run.model.state_dict().values())
@@ -136,7 +125,10 @@ def numbers(run: Run) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
-        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule, "warmup": run.settings.warmup},
+        "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in wanted.items()},
+        "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}
+        | ({"range_test": run.job.range_test["curve"]} if run.job.range_test else {}),
+        "optimizer": run.settings.optimizer.name,
         "loss": [[step, round(loss, 6)] for step, loss in run.pulse.curve],
         "validation": {
             "of": run.job.judge.name if run.job.judge else "loss",

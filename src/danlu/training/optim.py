@@ -1,4 +1,4 @@
-"""One AdamW a turn, and the clipping of its gradients, both in as few passes over the weights as they allow."""
+"""What every optimizer is given and asked for: a rate, clipped gradients, penalties, its state for checkpoints."""
 
 from __future__ import annotations
 
@@ -7,37 +7,56 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-
-def adamw(weights: Mapping[str, nn.Parameter], lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov and Hutter, 2019); only weights of two or more axes decay, so no bias and no norm."""
-    decaying = [w for w in weights.values() if w.ndim >= 2]
-    others = [w for w in weights.values() if w.ndim < 2]
-    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+_NUMBER = ":number"
+"""Ends the name of a state that is a number and no tensor."""
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """The learning rate of the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["scale"]
+
+
+def penalize(optimizer: torch.optim.Optimizer, *, l1: float, l2: float) -> None:
+    """Add the gradient of l1 · Σ|w| + l2 / 2 · Σ w² over the weights that may decay: no biases, no norms."""
+    weights = [w for g in optimizer.param_groups if g["decays"] for w in g["params"] if w.grad is not None]
+    for weight in weights:
+        if l1:
+            weight.grad.add_(weight.detach().sign(), alpha=l1)
+        if l2:
+            weight.grad.add_(weight.detach(), alpha=l2)
 
 
 def clip(optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], limit: float) -> Tensor:
     """Let the next step use gradients whose common norm is at most `limit`; returns the norm before, without waiting.
 
-    The division is left to the fused kernel (`grad_scale`), which reads every gradient anyway: the gradients
-    themselves are divided only while it steps.
+    A fused kernel is left the division (`grad_scale`), since it reads every gradient anyway: the gradients themselves
+    are divided only while it steps. For other optimizers they are divided here.
     """
     gradients = [w.grad for w in weights if w.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    optimizer.grad_scale = (norm / limit).clamp(min=1.0)  # type: ignore[attr-defined]
+    excess = (norm / limit).clamp(min=1.0)
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.grad_scale = excess  # type: ignore[attr-defined]
+    elif gradients:
+        torch._foreach_div_(gradients, excess)
     return norm
 
 
 def state(optimizer: torch.optim.Optimizer, weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """What the optimizer keeps, as `weight name/what` → tensor."""
-    kept = optimizer.state
-    return {f"{name}/{what}": t for name, w in weights.items() for what, t in kept.get(w, {}).items()}
+    """What the optimizer keeps, as `weight name/what` → tensor; numbers as exact tensors of no axis."""
+    found: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        for what, value in optimizer.state.get(weight, {}).items():
+            if isinstance(value, Tensor):
+                found[f"{name}/{what}"] = value
+            elif isinstance(value, bool | int | float):
+                kind = torch.float64 if isinstance(value, float) else None
+                found[f"{name}/{what}{_NUMBER}"] = torch.tensor(value, dtype=kind)
+            else:
+                held = f"{type(optimizer).__name__} keeps a {type(value).__name__} as {what!r} of {name}"
+                raise TypeError(f"{held}: an optimizer keeps tensors and numbers")
+    return found
 
 
 def restore(
@@ -46,4 +65,6 @@ def restore(
     """Give back what `state` gave."""
     for key, tensor in tensors.items():
         name, _, what = key.rpartition("/")
-        optimizer.state[weights[name]][what] = tensor.to(weights[name].device)
+        number = what.endswith(_NUMBER)
+        value = tensor.item() if number else tensor.to(weights[name].device)
+        optimizer.state[weights[name]][what.removesuffix(_NUMBER)] = value

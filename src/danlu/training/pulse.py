@@ -32,6 +32,7 @@ class Pulse:
         self._turn = ""
         self._sum, self._count = 0.0, 0
         self._examples, self._seconds, self._began = 0, 0.0, time.perf_counter()
+        self._first, self._last = list[float](), list[float]()
         self.curve: list[tuple[int, float]] = []
 
     @property
@@ -70,7 +71,8 @@ class Pulse:
         self._events.progress("train", done, self._steps, unit="steps", lr=lr, examples_per_s=speed, **told)
 
     def read(self) -> None:
-        """Wait for the numbers of the steps so far. Raises RecipeError naming the first that is not finite."""
+        """Wait for the numbers of the steps so far. Raises DivergedError naming the first that is not finite
+        or far above those of the start."""
         if not self._unread:
             return
         values = torch.stack([value.detach().float() for *_, value in self._unread]).tolist()
@@ -79,6 +81,9 @@ class Pulse:
             guards.check_finite(value, what=what, step=step + 1, steps=self._steps, turn=turn, lr=lr)
             if what == "loss" and turn == self._turn:
                 self._sum, self._count = self._sum + value, self._count + 1
+                self._first = [*self._first, value][: guards.WINDOW]
+                self._last = [*self._last, value][-guards.WINDOW :]
+                guards.check_near(self._first, self._last, step=step + 1, steps=self._steps, lr=lr)
 
     def notes(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -86,6 +91,7 @@ class Pulse:
         return {
             "curve": [list(point) for point in self.curve],
             "window": [self._sum, self._count],
+            "ends": [self._first, self._last],
             "spent": [self._seconds, self._examples],
         }
 
@@ -93,4 +99,5 @@ class Pulse:
         """Give back what `notes` gave."""
         self.curve = [(int(step), float(loss)) for step, loss in notes["curve"]]
         self._sum, self._count = notes["window"]
+        self._first, self._last = notes["ends"]
         self._seconds, self._examples = notes["spent"]

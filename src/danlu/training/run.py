@@ -16,13 +16,14 @@ from danlu.contracts import Arrays, Batch, Example, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule
 from danlu.training.batches import Feed, sorted_batches
-from danlu.training.checkpoint import State
+from danlu.training.checkpoint import State, copied
 from danlu.training.embedded import Embedded
+from danlu.training.groups import groups
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
 from danlu.training.randomness import Stream, generator
-from danlu.training.settings import FROM_SCRATCH
+from danlu.training.settings import FROM_SCRATCH, or_own
 from danlu.training.watch import Watch
 
 
@@ -89,12 +90,22 @@ class Run:
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
         self._varying = any(guards.defines(technique, "vary") for technique in self.techniques)
-        self.top_lr = self.settings.lr or FROM_SCRATCH
+        rate = self.job.range_test.get("lr") if self.settings.lr == "find" else self.settings.lr
+        self.top_lr = rate or FROM_SCRATCH * self.settings.optimizer.lr_scale
+        self.warmup = or_own(self.settings.warmup, self.settings.schedule.warmup)
         self.moved = {turn.name: self.trained(turn.moves) for turn in self.turns if self.taught is None}
-        self.optimizers: dict[str, torch.optim.AdamW] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, weights in self.moved.items():
             guards.check_trained(name, weights)
-            self.optimizers[name] = optim.adamw(weights, self.top_lr, self.settings.weight_decay)
+            self.optimizers[name] = self._optimizer(weights)
+
+    def _optimizer(self, weights: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+        settings, lowest = self.settings, list[nn.Module]()
+        if self.backbone and settings.layer_decay != 1.0:
+            lowest = self.backbone.embeddings(self.model)
+        decay = or_own(settings.weight_decay, settings.optimizer.weight_decay)
+        options: dict[str, Any] = {"layer_decay": settings.layer_decay, "embeddings": lowest}
+        return settings.optimizer.build(groups(self.model, weights, lr=self.top_lr, weight_decay=decay, **options))
 
     # ---- for techniques ----------------------------------------------------------------------------------------------
 
@@ -156,7 +167,7 @@ class Run:
     def batches(self, examples: Sequence[Example], size: int | None = None) -> Iterator[Batch]:
         """Examples as they are, in batches of like length, with what the models beside say of them."""
         for batch in sorted_batches(examples, self.task, self.job.processor, size or self.settings.batch_size):
-            yield self._placed(batch)
+            yield self.placed(batch)
 
     def trained(self, prefix: str = "") -> dict[str, nn.Parameter]:
         """The weights that are trained, by name: of a turn (`run.turn.moves`), or all."""
@@ -173,7 +184,7 @@ class Run:
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
         drawn = self.feed.batches(self.chosen, self.step)
         self.total = float(sum(batch.count.sum() for batch in drawn))
-        batches = [self._placed(batch) for batch in drawn]
+        batches = [self.placed(batch) for batch in drawn]
         if self._varying and self.total:
             batches = [self._varied(batch, place) for place, batch in enumerate(batches)]
             before, self.total = self.total, float(sum(batch.count.sum() for batch in batches))
@@ -186,11 +197,17 @@ class Run:
             batch = technique.vary(batch, self, generator(self.seed, Stream.MIX, self.step, place, k))
         return batch
 
-    def _placed(self, batch: Batch) -> Batch:
+    def placed(self, batch: Batch) -> Batch:
+        """A batch on the device, with what the models beside say of it."""
         batch = to_torch(batch, self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
             batch.beside = {name: self.task.forward(other, batch) for name, other in self.beside.items()}
         return batch
+
+    def passed(self, batch: Batch) -> Tensor:
+        """The losses [n] of the first turn for a batch, without a trace in the run."""
+        with autocast(self.precision, self.device):
+            return self.turns[0].loss(self.turns[0].forward(self.model, batch), batch)
 
     def begin_turn(self, turn: Turn) -> None:
         """No gradients; for a step that drew no example, gradients of zero, which move the weights all the same."""
@@ -220,11 +237,13 @@ class Run:
         """Clip the gradients and move the weights, at the learning rate of this step."""
         if self.taught is not None:
             return
-        optimizer, weights = self.optimizers[self.turn.name], self.moved[self.turn.name]
-        self.lr = self.top_lr * schedule.factor(self.step, self.steps, self.settings.warmup, self.settings.schedule)
+        optimizer, weights, settings = self.optimizers[self.turn.name], self.moved[self.turn.name], self.settings
+        self.lr = self.top_lr * schedule.factor(self.step, self.steps, self.warmup, settings.schedule)
         optim.set_rate(optimizer, self.lr)
-        if self.settings.clip:
-            self._norm = optim.clip(optimizer, weights.values(), self.settings.clip)
+        if settings.l1 or settings.l2:
+            optim.penalize(optimizer, l1=settings.l1, l2=settings.l2)
+        if settings.clip:
+            self._norm = optim.clip(optimizer, weights.values(), settings.clip)
         optimizer.step()
 
     def end_turn(self) -> None:
@@ -244,7 +263,7 @@ class Run:
         """Give everything that training changes other values."""
         with torch.no_grad():
             for name, tensor in self.changing().items():
-                tensor.copy_(tensors[name])
+                tensor.resize_(tensors[name].shape).copy_(tensors[name])  # what counts may have found its size
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -272,11 +291,10 @@ class Run:
 
     def _validation_loss(self) -> float:
         """Σ loss / Σ count of the first turn over the validation set, as in a step."""
-        turn, total, count = self.turns[0], 0.0, 0.0
+        total, count = 0.0, 0.0
         for batch in self.batches(self.job.validation):
             count += float(batch.count.sum())
-            with autocast(self.precision, self.device):
-                total += float(turn.loss(turn.forward(self.model, batch), batch).sum())
+            total += float(self.passed(batch).sum())
         return total / count
 
     def take_best(self) -> None:
@@ -291,7 +309,13 @@ class Run:
     def state(self) -> State:
         """All that a checkpoint holds."""
         looks, pulse = self.watch.history, self.pulse.notes()
-        notes = {"precision": self.precision, "on": self.on, "looks": looks, "pulse": pulse}
+        notes = {
+            "precision": self.precision,
+            "on": self.on,
+            "looks": looks,
+            "pulse": pulse,
+            "range_test": self.job.range_test,
+        }
         moving = {
             f"{turn}/{key}": tensor
             for turn, weights in self.moved.items()
@@ -302,7 +326,7 @@ class Run:
 
     def recall(self, saved: State) -> None:
         """Give techniques back what they kept; their tensors are on the device."""
-        self._kept = _copied(saved.kept, self.device)
+        self._kept = copied(saved.kept, self.device)
 
     def restore(self, saved: State) -> None:
         """Go on where a checkpoint was made."""
@@ -322,11 +346,3 @@ class Run:
 
 def _frozen(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval().requires_grad_(False)
-
-
-def _copied(tree: Any, device: torch.device) -> Any:
-    if isinstance(tree, Tensor):
-        return tree.to(device, copy=True)
-    if isinstance(tree, dict):
-        return {key: _copied(value, device) for key, value in tree.items()}
-    return [_copied(value, device) for value in tree] if isinstance(tree, list) else tree

@@ -1,23 +1,18 @@
-"""The learning rate as a function of the step alone, so that a resume needs no state of it."""
+"""The learning rate of a step: a warm-up, then what the schedule says."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-Schedule = Literal["linear", "cosine", "constant"]
+from danlu.contracts import Schedule
 
 
 def factor(step: int, steps: int, warmup: float, schedule: Schedule) -> float:
-    """What the learning rate of step `step` (from 0) is multiplied by, of `steps` steps in all; in (0, 1].
+    """What the highest learning rate is multiplied by in step `step` (from 0) of `steps` in all; in (0, 1].
 
-    The first `warmup` share of the steps rises in equal parts to 1; then it falls to 0 (reached one step after the
-    last) on a line or half a cosine, or stays.
+    The first `warmup` share of the steps is the warm-up.
     """
     rising = math.ceil(warmup * steps)
     if step < rising:
-        return (step + 1) / rising
-    if schedule == "constant":
-        return 1.0
-    left = (steps - step) / (steps - rising)
-    return left if schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
+        return schedule.rise(step, rising)
+    return schedule.fall(step - rising, steps - rising, rising)

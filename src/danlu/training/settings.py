@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from danlu.core.settings import Settings
-from danlu.training.schedule import Schedule
+from danlu.contracts import Optimizer, Schedule
+from danlu.core.settings import Settings, slot
 
 FROM_SCRATCH = 1e-3
 """The highest learning rate of a training that names none, on weights that were never trained before."""
 
-OF_DESCENT = ("lr", "schedule", "warmup", "weight_decay", "clip", "precision")
+OF_DESCENT = (
+    "optimizer", "lr", "schedule", "warmup", "weight_decay", "layer_decay", "l1", "l2", "clip", "precision",
+    "checkpointing",
+)  # fmt: skip
 """Options that mean nothing to a model that counts instead of descending."""
 OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "patience")
 """Options that mean nothing to a model that is taught once, by all examples together."""
+
+
+Rate = Annotated[float, Field(gt=0)]
 
 
 class TrainSettings(Settings):
@@ -31,19 +37,36 @@ class TrainSettings(Settings):
     accumulate: int = Field(default=1, ge=1)
     """Batches added up to one update: `batch_size: 8, accumulate: 4` gives the updates of 32 in a quarter of the
     memory."""
-    lr: float | None = Field(default=None, gt=0)
-    """Highest learning rate. Unless given, the method's own on pretrained weights, and 0.001 where none is."""
-    schedule: Schedule = "linear"
-    """How the learning rate falls after the warm-up: on a line or half a cosine to zero, or not at all."""
-    warmup: float = Field(default=0.06, ge=0, le=1)
-    """Share of the steps in which the learning rate rises from zero."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled decay of the weights, scaled by the learning rate; biases and norms are left out."""
+    optimizer: Optimizer = slot("adamw")
+    """How gradients become steps of the weights."""
+    lr: Rate | Literal["find"] | None = None
+    """Highest learning rate; `find` takes it from a range test of 50 steps on a copy of the model. Unless given, the
+    method's own on pretrained weights, and 0.001 where none is; both are for `adamw` and are multiplied by the
+    optimizer's own factor."""
+    schedule: Schedule = slot("linear")
+    """How the learning rate falls after the warm-up."""
+    warmup: float | None = Field(default=None, ge=0, le=1)
+    """Share of the steps in which the learning rate rises; the schedule's own unless given: 0.06, for `one_cycle`
+    0.3."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Decay of the weights; biases and norms are left out. Decoupled and scaled by the learning rate in `adamw`,
+    `adafactor`, `lion` and `muon`; in the others a part of the gradient. Unless given, the optimizer's own: 0.01 for
+    `adamw`."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of a layer as a share of that of the next one, towards the head: 0.9 keeps lower layers
+    nearer to what they were before."""
+    l1: float = Field(default=0.0, ge=0)
+    """Penalty on the sum of the weights' sizes, as a part of the gradient; biases and norms are left out."""
+    l2: float = Field(default=0.0, ge=0)
+    """Penalty on half the sum of their squares, as a part of the gradient."""
     clip: float | None = Field(default=1.0, gt=0)
     """Greatest norm of the gradient; null: not clipped."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the model's pass: `bf16` is half as wide, `fp32` can be repeated bit for bit. `auto` measures once
     on this machine which is faster and notes it in the manifest."""
+    checkpointing: bool = False
+    """Keep the inputs of each layer alone and compute the rest again for the gradients: less memory, about a third
+    more time, the same result."""
     evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between looks at the validation set; an epoch unless given, and at most ten looks in all."""
     patience: int | None = Field(default=None, ge=1)
@@ -54,5 +77,12 @@ class TrainSettings(Settings):
     """Seconds between checkpoints; a killed training goes on from the last one, with the same result."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints, beside those that `checkpoint_every` asks for; null: none beside."""
+    keep_checkpoints: int = Field(default=2, ge=2)
+    """How many of the last checkpoints are kept; each holds the weights that did best so far too."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` is a GPU by CUDA where there is one, else the CPU."""
+
+
+def or_own(given: float | None, own: float) -> float:
+    """What a recipe gives, 0 too; else what a plug-in has as its own."""
+    return own if given is None else given

@@ -53,7 +53,7 @@ class Teaching(TrainSettings, Stage):
         if idle := self.without_effect(module):
             out.notes.append(f"{backbone.name} does not descend a gradient, so without effect: {', '.join(idle)}")
             events.note(out.notes[-1])
-        lr = self.lr or self.own_rate(module, fresh)
+        lr = self.lr or self.own_rate(module, fresh) * self.optimizer.lr_scale
         method = self.method.resolve(fresh)
         forgetting = self.forgetting(data, old, base, backbone, processor)
         known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
@@ -151,10 +151,11 @@ class Teaching(TrainSettings, Stage):
         if not isinstance(module, SelfTaught):
             return []
         idle = (*OF_DESCENT, *OF_PASSES) if module.whole_set else OF_DESCENT
-        return [name for name in idle if getattr(self, name) != TrainSettings.model_fields[name].default]
+        default = TrainSettings()
+        return [name for name in idle if getattr(self, name) != getattr(default, name)]
 
     def own_rate(self, module: nn.Module, fresh: list[str]) -> float:
-        """The learning rate where the recipe names none: higher where no weight was trained before."""
+        """AdamW's learning rate where the recipe names none: higher where no weight was trained before."""
         pretrained = any(not name.startswith(tuple(fresh)) for name, _ in module.named_parameters())
         return self.method.lr if pretrained else FROM_SCRATCH
 
