@@ -263,7 +263,9 @@ class Run:
         """Give everything that training changes other values."""
         with torch.no_grad():
             for name, tensor in self.changing().items():
-                tensor.resize_(tensors[name].shape).copy_(tensors[name])  # what counts may have found its size
+                if tensor.shape != tensors[name].shape:  # a buffer of what is counted finds its size in training
+                    tensor.resize_(tensors[name].shape)
+                tensor.copy_(tensors[name])
 
     @contextmanager
     def answering(self) -> Iterator[None]:
