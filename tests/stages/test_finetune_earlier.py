@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from danlu import bundle, recipe
+from danlu.blocks import earlier
 from danlu.blocks.dataset import DataSet
 from danlu.bundle import Forms
 from danlu.core.errors import DataError, RecipeError
@@ -37,11 +38,19 @@ def test_it_goes_on_with_the_weights_of_the_start(run, digits):
     assert set(manifest["inputs"]) == {"dataset", "base"}
 
 
-def test_a_model_of_other_labels_or_another_backbone_is_refused(run, digits, texts):
-    with pytest.raises(DataError, match=r"its answers are not those of this data set: 10 labels \(0, 1, 2, 3, 4, …\)"):
-        run(going_on(), dataset=texts[0], base=digits[1])
-    with pytest.raises(RecipeError, match="goes on from a model with the backbone cnn, and names vit"):
-        run(going_on(backbone="vit"), dataset=digits[0], base=digits[1])
+def test_other_labels_get_a_head_of_their_own(run, digits):
+    data, first = digits
+    named = DataSet.open(data.path).task.model_copy(update={"labels": tuple("abcdefghij")})
+    base = earlier.Base.of(first.path)
+    torch.manual_seed(0)
+    module, fresh = base.start(named.head(), base.backbone.processor(base.folder))
+    before, after = bundle.load_module(first.path / "trained")[0].state_dict(), module.state_dict()
+    head = [name for name in after if name in fresh]
+    assert 0 < len(head) < len(after) / 2
+    assert all(torch.equal(before[name], after[name]) == (name not in head) for name in after)
+    same, nothing = base.start(base.head, base.backbone.processor(base.folder))
+    assert nothing == []
+    assert all(torch.equal(before[name], tensor) for name, tensor in same.state_dict().items())
 
 
 def test_what_was_forgotten_is_told(run, digits, heard):
@@ -104,12 +113,12 @@ def test_a_teacher_needs_a_listener_and_a_listener_a_teacher(run, digits):
 def bert(run):
     """Few sentences, and a small BERT on them."""
     data = run(Prepare(source={"synthetic": {"kind": "text", "size": 200}}, task="text_classification"))
-    return data, run(Finetune(backbone={"bert": {"vocabulary": 200}}, steps=2, precision="fp32"), dataset=data)
+    return data, run(Finetune(backbone={"bert": {}}, steps=2, precision="fp32"), dataset=data)
 
 
 def test_a_student_from_scratch_takes_over_the_teachers_vocabulary(run, bert):
     data, first = bert
-    taught = Finetune(backbone={"bert": {"vocabulary": 300}}, steps=2, precision="fp32", techniques=["distill"])
+    taught = Finetune(backbone={"bert": {}}, steps=2, precision="fp32", techniques=["distill"])
     model = run(taught, dataset=data, teacher=first)
     ours, theirs = ((m.path / "trained" / "tokenizer.json").read_bytes() for m in (model, first))
     assert ours == theirs
@@ -118,7 +127,7 @@ def test_a_student_from_scratch_takes_over_the_teachers_vocabulary(run, bert):
 def test_a_teacher_of_another_vocabulary_is_refused(run, bert):
     data, _ = bert
     counting = run(Finetune(backbone="tfidf_lr"), dataset=data)
-    taught = Finetune(backbone={"bert": {"vocabulary": 300}}, steps=2, precision="fp32", techniques=["distill"])
+    taught = Finetune(backbone={"bert": {}}, steps=2, precision="fp32", techniques=["distill"])
     with pytest.raises(DataError, match="another vocabulary or scale"):
         run(taught, dataset=data, teacher=counting)
 
@@ -137,11 +146,17 @@ def test_these_inputs_are_only_what_the_recipe_names(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(RECIPE % "")
     assert recipe.load(path).steps[-1].inputs == {"dataset": "new"}
-    path.write_text(RECIPE % ", teacher: $first, before: $old, start: $first")
+    going_on = RECIPE.replace("backbone: tfidf_lr", "backbone: {bert: {}}", 1).replace(
+        ", backbone: {bert: {}}, techniques", ", techniques"
+    )
+    path.write_text(going_on % ", teacher: $first, before: $old, base: $first")
     named = recipe.load(path).steps[-1].inputs
     assert named == {"dataset": "new", "teacher": "first", "before": "old", "base": "first"}
     path.write_text(RECIPE % ", teacher: $old")
     with pytest.raises(RecipeError, match="wants a model, but old makes a dataset"):
+        recipe.load(path)
+    path.write_text(RECIPE % ", base: $first")
+    with pytest.raises(RecipeError, match="base already says what backbone would"):
         recipe.load(path)
 
 

@@ -146,7 +146,7 @@ def test_the_whole_line(table, tmp_path):
     recipe = {
         "name": "tags",
         "steps": {
-            "data": {"do": "prepare", "source": {"csv": str(table)}, "task": task},
+            "data": {"do": "prepare", "source": {"csv": str(table)}, "task": task, "split": {"near": None}},
             "tuned": {"do": "finetune", "backbone": backbone, "epochs": 6, "lr": 1e-3, "watch": "f1"},
             "small": {"do": "compress", "budget": {"max_drop": {"f1": 0.1}}},
             "score": {"do": "evaluate", "metrics": ["f1", "accuracy", "precision", "recall", "roc_auc"]},
