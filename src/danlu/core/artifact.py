@@ -5,6 +5,7 @@ A store is a folder:
     artifacts/<key>/     what a step made: its files and manifest.json, read-only
     drafts/<key>/        what a step is making now; the leftover of a killed one is removed by the next
     work/<key>/          checkpoints of a step that has not ended; kept across kills
+    tokens/<name>/       texts cut into tokens, for trainings on the same ones; made again when they are gone
     locks/<key>          held by the process that makes this artifact (the kernel frees it when the process dies)
     runs/<id>/           a record of each run
     blobs/ versions/ registry.db   published versions; the registry's alone
@@ -378,6 +379,7 @@ class Store:
                 inputs = artifacts[key].manifest["inputs"].values() if key in artifacts else ()
                 open_ends += [told["key"] for told in inputs if told["key"] not in needed]
             idle = [folder for folder in (self.path / "work").iterdir() if folder.name not in needed]
+            idle += (self.path / "tokens").glob("*")  # texts cut into tokens: made again when they are wanted
             gone = [a for key, a in artifacts.items() if key not in needed and not (broken and keep)]
             size = left + freed_by([*idle, *(artifact.path for artifact in gone)])
             cleaned = Cleaned(size, tuple(gone), tuple(broken))
