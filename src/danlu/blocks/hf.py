@@ -29,6 +29,7 @@ from danlu.core.files import write_atomic
 
 _CLASSES: dict[str, tuple[Any, ...]] = {
     "input": (transformers.AutoModelForSequenceClassification, transformers.AutoModelForImageClassification),
+    "position": (transformers.AutoModelForTokenClassification,),
     "gap": (transformers.AutoModelForMaskedLM,),
     "next": (transformers.AutoModelForCausalLM,),
 }
@@ -92,7 +93,7 @@ def write_config(folder: Path, module: nn.Module) -> None:
 
 
 def _for_head(config: Any, head: Head, pad_id: int | None, dropout: float | None) -> Any:
-    if head.per == "input":
+    if head.per in ("input", "position"):
         config.id2label = dict(enumerate(head.labels or map(str, range(head.size))))
         config.label2id = {label: place for place, label in config.id2label.items()}
     if head.per == "next" and getattr(config, "is_decoder", None) is False:

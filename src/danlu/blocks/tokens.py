@@ -49,6 +49,7 @@ class TextProcessor:
         self._whole.no_padding()
         self._whole.no_truncation()
         self._cut: dict[int, Tokenizer] = {}
+        self._windowed: dict[tuple[int, int], Tokenizer] = {}
         self.pad = {"input_ids": self.special("pad_token") or 0, "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
         self._words = None if self._typed else KnownWords.of(self._whole)
@@ -93,6 +94,20 @@ class TextProcessor:
     def ids(self, text: str) -> list[int]:
         """The ids of a text without special ones at its ends; those that are written in it are found."""
         return list(self._whole.encode(storable(text), add_special_tokens=False).ids)
+
+    def windows(self, words: Sequence[str], limit: int, overlap: int) -> list[tuple[list[int], list[int | None]]]:
+        """Words in windows of at most `limit` ids that overlap by `overlap`, each with its special tokens.
+
+        Each is the ids, and for every id the place of its word, None for a special one.
+        """
+        most = min(limit, self.most or limit)
+        if (most, overlap) not in self._windowed:
+            cutter = Tokenizer.from_str(self._whole.to_str())
+            special = len(cutter.encode("").ids)
+            cutter.enable_truncation(most, stride=max(0, min(overlap, most - special - 1)))
+            self._windowed[most, overlap] = cutter
+        first = self._windowed[most, overlap].encode([storable(word) or " " for word in words], is_pretokenized=True)
+        return [(list(one.ids), list(one.word_ids)) for one in (first, *first.overflowing)]
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids, without special ones."""

@@ -1,4 +1,4 @@
-"""The smallest language model: the words of a text, averaged, and the place that is asked for."""
+"""The smallest model that reads word by word: the words of a text, averaged, and the place that is asked for."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _WIDTH, _PLACES = 64, 256
 
 
 class Reader(Backbone):
-    """For tests of tasks that ask for gaps or for what comes next: trains in seconds."""
+    """For tests of tasks that ask for gaps, for what comes next or for each token: trains in seconds."""
 
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("gap", "next")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("position", "gap", "next")}
     processor_class: ClassVar[type[Any]] = TextProcessor
 
     def learn(self, inputs: Iterable[str]) -> TextProcessor:
@@ -30,18 +30,19 @@ class Reader(Backbone):
         return learnt
 
     def build(self, head: Head, processor: TextProcessor, folder: Path | None) -> nn.Module:
-        return _Reader(processor.size, causal=head.per == "next")
+        answers = head.size if head.per == "position" else processor.size
+        return _Reader(processor.size, answers, causal=head.per == "next")
 
     def start(self, head: Head, processor: TextProcessor) -> tuple[nn.Module, list[str]]:
         return self.build(head, processor, None), ["head.weight", "head.bias"]
 
 
 class _Reader(nn.Module):
-    def __init__(self, vocabulary: int, *, causal: bool) -> None:
+    def __init__(self, vocabulary: int, answers: int, *, causal: bool) -> None:
         super().__init__()
         self.words, self.place = nn.Embedding(vocabulary, _WIDTH), nn.Embedding(_PLACES, _WIDTH)
         self.middle = nn.Linear(3 * _WIDTH, _WIDTH)
-        self.head = nn.Linear(_WIDTH, vocabulary)
+        self.head = nn.Linear(_WIDTH, answers)
         self.causal = causal
 
     def forward(

@@ -34,6 +34,8 @@ def fake(kind: str, value: str, secret: bytes) -> str:
             return _shaped(value.rpartition("@")[0], random) + "@example.com"
         case "phone":
             return _phone(value, random)
+        case "person" | "organisation":
+            return "".join("某" if c.isalpha() and not c.isascii() else c for c in _shaped(value, random))
         case "resident_id":
             value = value[:-1] + "0"
     made = _shaped(value, random)

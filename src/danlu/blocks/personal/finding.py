@@ -38,7 +38,9 @@ _RECOGNISERS: dict[str, Recogniser] = {
     )
 }  # fmt: skip
 _HINTS = {kind: re.compile(one.hint) for kind, one in _RECOGNISERS.items()}
-_SURENESS: dict[str, int] = {kind: place for place, kind in enumerate(KINDS)}
+NAMES = ("person", "organisation")
+"""What no pattern finds: a model does, see `names`."""
+_SURENESS: dict[str, int] = {kind: place for place, kind in enumerate((*KINDS, *NAMES))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,12 @@ def _find(text: str, kinds: Sequence[str]) -> list[Found]:
         if _HINTS[kind].search(folded)
         for start, end in _RECOGNISERS[kind].spans(folded)
     ]
-    apart = _apart(found)
+    apart = joined(found)
     return apart if places is None else [Found(f.kind, places[f.start], places[f.end - 1] + 1) for f in apart]
 
 
-def _apart(found: list[Found]) -> list[Found]:
+def joined(found: Iterable[Found]) -> list[Found]:
+    """What was found, by place; two that overlap are one, of the surer kind."""
     kept: list[Found] = []
     for one in sorted(found, key=lambda f: (f.start, -f.end)):
         if kept and one.start < kept[-1].end:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from danlu.blocks.personal.fakes import fake
-from danlu.blocks.personal.finding import KINDS, Found, find
+from danlu.blocks.personal.finding import KINDS, Found, find, joined
 from danlu.blocks.personal.folding import fold
 
 Style: TypeAlias = Literal["tag", "hash", "fake"]
@@ -55,9 +55,13 @@ class Mask:
         return f"[{one.kind.upper()}#{drawn.hex()[:16].translate(_LETTERS)}]"
 
 
-def blacked(text: str, kinds: Sequence[str] = KINDS) -> str:
-    """The text with every letter and digit of personal data blacked out; its length and punctuation stay."""
-    return _replaced(text, find([text], kinds)[0], lambda one, _: _LETTER_OR_DIGIT.sub("█", text[one.start : one.end]))
+def blacked(text: str, kinds: Sequence[str] = KINDS, also: Sequence[Found] = ()) -> str:
+    """The text with every letter and digit of personal data blacked out, and of what was found `also`.
+
+    Its length and punctuation stay.
+    """
+    found = joined([*find([text], kinds)[0], *also])
+    return _replaced(text, found, lambda one, _: _LETTER_OR_DIGIT.sub("█", text[one.start : one.end]))
 
 
 def _replaced(text: str, found: Sequence[Found], instead: Callable[[Found, int], str]) -> str:

@@ -27,7 +27,10 @@ class Pretrained(Backbone):
 
     main: ClassVar[str] = "model"
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "gap", "next")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input", "position", "gap", "next"),
+    }
     processor_class: ClassVar[type[Any]] = TextProcessor
 
     model: Location = "asset:minilm"

@@ -21,7 +21,7 @@ class Roberta(FreshTransformer):
     answers.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "gap")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "position", "gap")}
     kind: ClassVar[str] = "roberta"
     special: ClassVar[SpecialTokens] = ROBERTA
     named: ClassVar[tuple[str, ...]] = ("bos", "eos")
