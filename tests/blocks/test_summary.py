@@ -20,7 +20,7 @@ def test_forms_come_first_and_baselines_last():
         ["int8 over HTTP", "0.900 (0.890–0.910)", "0.900 (0.890–0.910)", "–", "4.26", "123"],
         ["majority (baseline)", "0.500 (0.490–0.510)", "0.500 (0.490–0.510)", "0.00", "4.26", "123"],
     ]
-    assert all(len(summary.cells(row)) == len(summary.COLUMNS) for row in table)
+    assert all(len(summary.cells(row)) == len(summary.columns()) for row in table)
     assert set(table[0]["metrics"]) == {"accuracy", "f1"}
     assert set(table[0]["latency_ms"]) == {"1", "32"}
 
@@ -38,3 +38,12 @@ def test_a_metric_that_was_not_measured_is_a_dash():
 
 def test_the_html_escapes_names():
     assert "<b>" not in summary.html(summary.rows({"form": "<b>", "metrics": {}, "baselines": {}}, None))
+
+
+def test_other_answers_show_their_own_metrics():
+    scores = {"value": 12.3456, "low": 11.0, "high": 13.0}
+    told = {"form": "trained", "metrics": {"perplexity": scores, "bits_per_character": scores}, "baselines": {}}
+    table = summary.rows(told, None)
+    assert summary.shown(table) == ("perplexity", "bits_per_character")
+    assert summary.columns(summary.shown(table))[1:3] == ("perplexity", "bits per character")
+    assert summary.cells(table[0], summary.shown(table))[1] == "12.346 (11.000–13.000)"

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import escape
 
-COLUMNS = ("", "accuracy", "F1", "MB", "ms at batch 1", "ms at batch 32")
-"""The header of `cells`; milliseconds are per input."""
 _METRICS = ("accuracy", "f1")
+"""What is shown of a classifier; of another model the first two that were measured."""
+_TITLES = {"f1": "F1", "entity_f1": "entity F1"}
 _BATCHES = ("1", "32")
 
 
@@ -39,18 +39,33 @@ def _row(name: str, told: Mapping[str, Any], *, default: bool = False, baseline:
     return {**common, "size_mb": told.get("size_mb"), "latency_ms": latency}
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """A row as text, for a terminal, a README or a card; see `COLUMNS`."""
+def shown(table: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The metrics that the table shows."""
+    measured = dict.fromkeys(name for row in table for name in row["metrics"])
+    return _METRICS if not measured or measured.keys() & {*_METRICS} else tuple(measured)[:2]
+
+
+def columns(metrics: Sequence[str] = _METRICS) -> tuple[str, ...]:
+    """The header of `cells`; milliseconds are per input."""
+    titles = (_TITLES.get(name, name.replace("_", " ")) for name in metrics)
+    return ("", *titles, "MB", "ms at batch 1", "ms at batch 32")
+
+
+def cells(row: Mapping[str, Any], metrics: Sequence[str] = _METRICS) -> list[str]:
+    """A row as text, for a terminal, a README or a card; see `columns`."""
     note = " (baseline)" if row["baseline"] else " (served)" if row["default"] else ""
-    scores = [_score(row["metrics"].get(name)) for name in _METRICS]
+    scores = [_score(row["metrics"].get(name)) for name in metrics]
     latency = [_number(row["latency_ms"].get(batch)) for batch in _BATCHES]
     return [row["name"] + note, *scores, _number(row["size_mb"]), *latency]
 
 
 def html(table: Sequence[Mapping[str, Any]]) -> str:
     """The table for a notebook."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) + "</tr>" for row in table)
+    metrics = shown(table)
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns(metrics))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row, metrics)) + "</tr>" for row in table
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -149,7 +149,8 @@ def _told(done: Any) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    columns, lines = api.summary.COLUMNS, [api.summary.cells(row) for row in rows]
+    metrics = api.summary.shown(rows)
+    columns, lines = api.summary.columns(metrics), [api.summary.cells(row, metrics) for row in rows]
     styles = ["bold" if row["default"] else "dim" if row["baseline"] else "" for row in rows]
     title = "\nEvery form of the model, and the baselines, on the same frozen test rows (95 % intervals)"
     table(columns, lines, title=title, right=columns[1:], styles=styles)
