@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from danlu.blocks import untrusted
 from danlu.blocks.augment import AugmentText, Varied
-from danlu.blocks.hf_seq2seq import Translator
 from danlu.contracts import Location
-from danlu.core import assets
+from danlu.core import assets, plugin
+
+if TYPE_CHECKING:
+    from danlu.blocks.hf_seq2seq import Translator
+
+_seq2seq: Any = plugin.lazy("danlu.blocks.hf_seq2seq")
 
 
 class BackTranslation(AugmentText):
@@ -43,7 +47,7 @@ class BackTranslation(AugmentText):
         folders = [assets.resolve(place) for place in (self.there, self.back)]
         for folder in folders:
             untrusted.check_model(folder)
-        there, back = map(Translator, folders)
+        there, back = map(_seq2seq.Translator, folders)
         return there, back
 
     def vary_all(self, cells: Sequence[tuple[Any, np.random.Generator]]) -> list[Varied | None]:
