@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from danlu.blocks.tables import MOST_SAMPLES, check_columns, is_text, shown
 from danlu.contracts import Context, Counts, Operator
 from danlu.core.errors import DataError
 
+_AT_ONCE = 4096
+"""Copies that are varied together."""
+
 
 class Varied(NamedTuple):
     """A cell after a change, and what was done to it in a word or two."""
@@ -32,12 +36,17 @@ class Varied(NamedTuple):
 
 
 class Augment(Operator):
-    """Derive from it and write `takes` and `vary`; the row keeps its label and its other columns."""
+    """Derive from it and write `takes` and `vary`, or `vary_all` where many at once cost less.
+
+    The row keeps its label and its other columns.
+    """
 
     splits: ClassVar[tuple[str, ...]] = ("train",)
     by_row: ClassVar[bool] = True
     holds: ClassVar[str] = ""
     """What it changes, as a note says it: `text`."""
+    why_not: ClassVar[str] = "too little to change"
+    """Why a cell could not be changed, as a note says it."""
 
     columns: tuple[str, ...] = ()
     """The columns that are changed; empty: those that the task asks about."""
@@ -52,9 +61,13 @@ class Augment(Operator):
     def takes(self, kind: pa.DataType) -> bool:
         """Whether it can change a column of this type."""
 
-    @abstractmethod
     def vary(self, value: Any, rng: np.random.Generator) -> Varied | None:
         """A changed cell, drawn from `rng` alone; None when this one can't be changed."""
+        return self.vary_all([(value, rng)])[0]
+
+    def vary_all(self, cells: Sequence[tuple[Any, np.random.Generator]]) -> list[Varied | None]:
+        """`vary` for many cells; those of one row share a generator."""
+        return [self.vary(value, rng) for value, rng in cells]
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         names = self.columns or context.columns.ask
@@ -76,16 +89,13 @@ class Augment(Operator):
         made: list[tuple[int, dict[str, Any]]] = []
         by: Counter[str] = Counter()
         unchanged = 0
-        wanted = of_labels(table, context, self.labels, option=f"{self.name}.labels")
-        keys = row_keys(table, table.column_names, exact=True)
-        for row in np.flatnonzero(wanted).tolist():
-            if self.share < 1 and drawn(context.seed, self.name, keys[row]).random() >= self.share:
-                continue
-            before = {name: values[row] for name, values in cells.items() if values[row] is not None}
-            for copy in range(max(self.copies, 1)):
-                rng = drawn(context.seed, self.name, keys[row], copy)
-                after = {name: self.vary(value, rng) for name, value in before.items()}
-                differs = {name: one for name, one in after.items() if one is not None and one.value != before[name]}
+        waiting = self._chosen(table, context)
+        while few := list(islice(waiting, _AT_ONCE)):
+            asked = [(cells[name][row], rng) for row, rng in few for name in cells if cells[name][row] is not None]
+            varied = iter(self.vary_all(asked))
+            for row, _ in few:
+                after = {name: next(varied) for name in cells if cells[name][row] is not None}
+                differs = {name: x for name, x in after.items() if x is not None and x.value != cells[name][row]}
                 if not differs:
                     unchanged += 1
                     continue
@@ -95,8 +105,18 @@ class Augment(Operator):
                 counts.why[row] = ", ".join(hows)
         counts.by = dict(sorted(by.items()))
         if unchanged:
-            counts.notes.append(f"{unchanged:,} of the changes asked for could not be made: too little to change")
+            counts.notes.append(f"{unchanged:,} of the changes asked for could not be made: {self.why_not}")
         return made
+
+    def _chosen(self, table: pa.Table, context: Context) -> Iterator[tuple[int, np.random.Generator]]:
+        """The rows that are varied, each as often as it is copied, with the generator of that copy."""
+        wanted = of_labels(table, context, self.labels, option=f"{self.name}.labels")
+        keys = row_keys(table, table.column_names, exact=True)
+        for row in np.flatnonzero(wanted).tolist():
+            if self.share < 1 and drawn(context.seed, self.name, keys[row]).random() >= self.share:
+                continue
+            for copy in range(max(self.copies, 1)):
+                yield row, drawn(context.seed, self.name, keys[row], copy)
 
 
 def _put_together(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,28 @@ import pyarrow as pa
 from danlu.blocks.augment import drawn
 from danlu.blocks.labels import label_name
 from danlu.blocks.splits import row_keys
-from danlu.blocks.tables import check_columns
-from danlu.contracts import Context
+from danlu.blocks.tables import check_columns, shown_rows
+from danlu.contracts import Context, Counts
 from danlu.core.errors import DataError
+
+Balance: TypeAlias = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], tuple[np.ndarray[Any, Any], dict[str, int]]]
+"""(label of each row, its lot) → how often each row shall be there, and label → rows added or left out."""
+
+
+def balanced(table: pa.Table, context: Context, operator: str, balance: Balance, what: str) -> tuple[pa.Table, Counts]:
+    """The table with each row as often as `balance` says, and the counts; `what` was done, as a note says it."""
+    labels = labels_in(table, context, operator)
+    times, done = balance(labels, lots(table, context.seed, operator))
+    made = table.take(pa.array(np.repeat(np.arange(len(times)), times)))
+    counts = Counts(table.num_rows, made.num_rows, changed=max(made.num_rows - table.num_rows, 0))
+    counts.by = {label: count for label, count in done.items() if count}
+    moved = np.flatnonzero(times != 1)
+    for row in moved.tolist():
+        counts.why[row] = f"copied {times[row] - 1} times" if times[row] else "drawn to balance the labels"
+    shown = shown_rows(table, moved, (*context.columns.ask, *context.columns.gold))
+    counts.samples = [(one, one if times[row] else None) for one, row in zip(shown, moved, strict=False)]
+    counts.notes = told(counted(labels), done, what)
+    return made, counts
 
 
 def labels_in(table: pa.Table, context: Context, operator: str) -> np.ndarray[Any, Any]:

@@ -118,7 +118,7 @@ def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
     """
     config = _for_head(read_config(folder), head, pad_id, dropout)
     try:
-        with _quiet(), no_init_weights():
+        with quiet(), no_init_weights():
             module = _class(config, head).from_config(config, dtype=torch.float32)
             module.tie_weights()  # what is tied is structure; without weights to set, the library leaves it
             return speed_up(module, head)
@@ -144,7 +144,7 @@ def from_scratch(
     """
     made: Any = transformers.CONFIG_MAPPING[kind]
     config = _for_head(made(**settings, **_ALWAYS), head, pad_id, dropout)
-    with _quiet():
+    with quiet():
         return speed_up(_class(config, head).from_config(config, dtype=torch.float32), head)
 
 
@@ -154,7 +154,7 @@ def start(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
     Random ones are drawn from torch's global generator. Raises DataError when the weights do not fit the module.
     """
     empty: Any = build(folder, head, pad_id, dropout)
-    with _quiet():
+    with quiet():
         module, report = type(empty).from_pretrained(
             None,
             config=empty.config,
@@ -240,7 +240,7 @@ class _FirstTokenOutput(BertSelfOutput):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's own reports on what was loaded: ours are errors."""
     logging: Any = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

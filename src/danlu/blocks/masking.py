@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from danlu.contracts import Example
+
 _SPAN_MEAN, _SPAN_MOST = 0.2, 10
 """SpanBERT's geometric distribution of the words in a span, and the longest."""
 
@@ -78,6 +80,15 @@ def hide(ids: Any, at: Any, vocabulary: Vocabulary, left: float, swapped: float,
     some = at[(drawn >= left) & (drawn < left + swapped)]
     hidden[some] = rng.integers(0, len(vocabulary.special), len(some))
     return hidden
+
+
+def asked(ids: Any, at: Any, tokens: Any = None) -> Example:
+    """An example that asks at some places; at the first one where there is none, which then does not count."""
+    places = at if len(at) else np.zeros(1, dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "at": places}
+    if tokens is not None:
+        inputs["tokens"] = tokens if len(at) else ids[:1]
+    return Example(inputs, note=len(at))
 
 
 def distance(a: Sequence[Sequence[Mapping[str, Any]]], b: Sequence[Sequence[Mapping[str, Any]]]) -> float:

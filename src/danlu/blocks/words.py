@@ -36,6 +36,17 @@ def words(text: str) -> Iterator[tuple[int, str]]:
     return ((found.start(), found.group()) for found in _WORD.finditer(text))
 
 
+def is_word(text: str) -> bool:
+    """Whether a text is one word of a script with spaces, and nothing else."""
+    return _WORD.fullmatch(text) is not None
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the text has words, and characters of scripts without spaces: begin and end, ascending."""
+    alone = [(at, at + 1) for at, character in enumerate(text) if is_unspaced(character)]
+    return sorted([*alone, *((begin, begin + len(word)) for begin, word in words(text))])
+
+
 class Thesaurus:
     """Groups of words that mean the same; finds in a text the longest words it knows.
 

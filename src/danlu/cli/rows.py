@@ -15,8 +15,11 @@ from danlu.core.plugin import lazy
 api = lazy("danlu.api")
 contracts = lazy("danlu.contracts")
 tracing = lazy("danlu.blocks.tracing")
+artifact = lazy("danlu.core.artifact")
+history = lazy("danlu.training.seen")
 
 SPLITS = ("train", "validation", "test")
+_MOST_MOMENTS = 12
 
 
 def show(
@@ -25,6 +28,9 @@ def show(
     ] = "",
     row: Annotated[int | None, typer.Option("--row", help="Follow this row, counted from 1.", min=1)] = None,
     split: Annotated[str, typer.Option("--split", help="Count the row within this split.")] = "",
+    trained: Annotated[
+        bool, typer.Option("--trained", help="Tell which steps of the trainings on this data set saw the row.")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,6 +46,8 @@ def show(
         raise RecipeError(f"there is no split {split!r}", do=f"one of {', '.join(SPLITS)}")
     if split and row is None:
         raise RecipeError("--split counts a row, and none is named", do="add --row 1")
+    if trained and row is None:
+        raise RecipeError("--trained tells of a row, and none is named", do="add --row 1")
     if row is None:
         _show_whole(data, as_json)
         return
@@ -47,9 +55,27 @@ def show(
     if number < 1:
         raise DataError(f"row {row} of {split} was made by an operator; it is no row of the source", where=str(folder))
     trace = tracing.trace(data, number, _source(data.info))
+    told = _trained(data, folder, trace, store) if trained else []
     if as_json:
-        print_json(asdict(trace))
+        print_json(asdict(trace) | ({"trained": [asdict(one) for one in told]} if trained else {}))
         return
+    _show_row(trace, folder)
+    for one in told:
+        say(f"\ntrained by {one.step} ({one.key[:12]}), {one.steps:,} steps")
+        moments = [f"epoch {m.epoch} step {m.step:,} batch {m.batch}" for m in one.moments]
+        more = f" and {len(moments) - _MOST_MOMENTS:,} more" if len(moments) > _MOST_MOMENTS else ""
+        say(f"  {one.note or ', '.join(moments[:_MOST_MOMENTS]) + more or 'it did not see the row'}")
+    if trained and not told:
+        say("\nNo training of this store saw it.")
+
+
+def _trained(data: Any, folder: Path, trace: Any, store: Path | None) -> list[Any]:
+    places = {place["place"] - 1 for place in trace.places if place["split"] == "train"}
+    models = history.trainings(artifact.Artifact.read(folder), api.locate(store).artifacts()) if places else []
+    return [history.seen(model, data, places) for model in models]
+
+
+def _show_row(trace: Any, folder: Path) -> None:
     facts({"row": f"{trace.row:,}", "from": trace.origin, "data set": folder})
     say()
     steps = [(step["step"], step["what"], step["why"]) for step in trace.steps]

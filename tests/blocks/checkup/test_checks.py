@@ -115,6 +115,20 @@ def test_the_same_input_under_two_labels():
     assert found.examples[0].told == "a ×2, b ×1"
 
 
+def test_every_conflict_is_listed_up_to_a_bound_that_is_told():
+    def found(count):
+        texts = [text for k in range(count) for text in (f"film {k}", f"film {k}")] + ["film 7"]
+        return only(labels.conflicts(subject(texts, [*["a", "b"] * count, "a"])))
+
+    all_of_them = found(30)
+    assert len(all_of_them.examples) == 30
+    assert all_of_them.examples[0].text == "film 7"
+    assert "listed" not in all_of_them.what
+    many = found(1001)
+    assert len(many.examples) == 1000
+    assert many.what.endswith("; the 1,000 that have most rows are listed")
+
+
 @pytest.mark.parametrize(("given", "severity", "what"), [
     (["a"] * 100, "stop", "all rows have the label 'a'"),
     ([None] * 100, "stop", "no row has a label"),

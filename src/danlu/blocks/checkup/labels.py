@@ -15,6 +15,8 @@ _FEW = 5
 """Rows of a label in the test set, below which its recall is a matter of chance."""
 _EVEN = 0.8
 _TIMES = 10
+_MOST_LISTED = 1000
+"""Conflicts that are listed, the largest first; the terminal shows a few of them."""
 
 
 def check(subject: Subject) -> list[Finding] | str:
@@ -89,9 +91,10 @@ def conflicts(subject: Subject) -> list[Finding] | str:
         if key in both:
             under[key][str(label)] += 1
     rows = sum(counts.total() for counts in under.values())
-    worst = sorted(under, key=lambda key: (-under[key].total(), key))[:MOST_EXAMPLES]
+    worst = sorted(under, key=lambda key: (-under[key].total(), key))[:_MOST_LISTED]
     examples = [subject.example(k, ", ".join(f"{shown(n)} ×{c}" for n, c in under[k].most_common())) for k in worst]
     what = f"{counted(len(both), 'input stands', 'inputs stand')} under more than one label, in {rows:,} rows"
+    what += f"; the {_MOST_LISTED:,} that have most rows are listed" if len(both) > _MOST_LISTED else ""
     why = "At most one of the labels is right: a model learns noise, and is measured on noise."
     mend = Mend("label_conflicts", {"action": "majority"})
     return [Finding(what, "warn", rows, why, rows / subject.rows, [mend], examples)]

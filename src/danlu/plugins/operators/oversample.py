@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from danlu.blocks import balance
-from danlu.blocks.tables import shown_rows
 from danlu.contracts import Context, Counts, Operator
 
 
@@ -28,16 +28,7 @@ class Oversample(Operator):
     """How many rows a label has at least, for each row of the commonest; 1 makes all equal."""
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
-        labels = balance.labels_in(table, context, self.name)
-        times, added = _times(labels, balance.lots(table, context.seed, self.name), self.ratio)
-        made = table.take(pa.array(np.repeat(np.arange(len(times)), times)))
-        counts = Counts(table.num_rows, made.num_rows, changed=made.num_rows - table.num_rows)
-        counts.by = {label: count for label, count in added.items() if count}
-        counts.why = {row: f"copied {times[row] - 1} times" for row in np.flatnonzero(times > 1).tolist()}
-        names = (*context.columns.ask, *context.columns.gold)
-        counts.samples = [(row, row) for row in shown_rows(table, np.flatnonzero(times > 1), names)]
-        counts.notes = balance.told(balance.counted(labels), added, "copies added")
-        return made, counts
+        return balance.balanced(table, context, self.name, partial(_times, ratio=self.ratio), "copies added")
 
 
 def _times(

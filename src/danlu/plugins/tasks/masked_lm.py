@@ -129,7 +129,7 @@ class MaskedLm(Task):
             rng = np.random.default_rng(zlib.crc32(block.tobytes()))
             at = masking.choose(block, vocabulary, self.share, self.unit, rng)
             hidden = masking.hide(block, at, vocabulary, 0.0, 0.0, rng)
-            made.append(_asked(hidden, at, tokens=block[at]))
+            made.append(masking.asked(hidden, at, tokens=block[at]))
         return made
 
     def _gaps(self, x: Any, processor: Any) -> Example:
@@ -141,7 +141,7 @@ class MaskedLm(Task):
         if not len(at):
             what = f"there is no gap to fill: put {processor.token(mask)} where one is"
             raise DataError(what, do=f'or ask how likely the text is: {{"{likelihood.SCORE}": "…"}}')
-        return _asked(ids, at)
+        return masking.asked(ids, at)
 
     def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Any) -> Answer:
         text = likelihood.scored(x)
@@ -183,15 +183,6 @@ def _known(processor: Any) -> Any:
         what = "the tokenizer has no mask token, so nothing can be hidden"
         raise RecipeError(what, where="backbone", do="choose an encoder such as bert, or the task causal_lm")
     return processor
-
-
-def _asked(ids: Any, at: Any, tokens: Any = None) -> Example:
-    """An example that asks at some places; at the first one where there is none, which then does not count."""
-    asked = at if len(at) else np.zeros(1, dtype=np.int64)
-    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "at": asked}
-    if tokens is not None:
-        inputs["tokens"] = tokens if len(at) else ids[:1]
-    return Example(inputs, note=len(at))
 
 
 def _best(scores: Any, processor: Any) -> list[dict[str, Any]]:
