@@ -224,6 +224,12 @@ def test_talks_that_go_on_are_resumed_together_and_recomputed_where_there_is_no_
     assert without.resumed == []
 
 
+def test_talks_with_a_memory_wait_until_a_batch_has_room_for_them() -> None:
+    form = Remembering()
+    assert Predictor(form, Generating(), None, 2)([2, 3, 1, 1]) == [[1, 1, 2], [1, 1, 2, 4], [1, 1], [1, 1]]
+    assert form.resumed == [2, 2, 2, 1]
+
+
 def test_a_memory_that_fails_is_done_without() -> None:
     class Failing(Remembering):
         def resume(self, examples):

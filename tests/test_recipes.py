@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+import danlu
 from danlu import recipe
+from danlu.blocks import masking
 from danlu.core import plugin
 
 ROOT = plugin.PACKAGE.parent.parent
 STAGES = {
     "digits": "prepare finetune compress evaluate verify publish",
     "entities": "prepare finetune evaluate verify publish",
+    "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
+    "pretrain_gpt": "prepare pretrain evaluate verify publish",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -41,3 +47,56 @@ def test_the_overrides_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mo
     assert made.name == "my-reviews"
     assert data["source"]["csv"]["path"] == str(tmp_path / "my.csv")
     assert data["task"]["text_classification"]["text"] == "comment"
+
+
+# ---- runs, small enough for a test ---------------------------------------------------------------------------------------
+
+
+def _rows(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_small_gpt_writes_and_is_published(tmp_path: Path) -> None:
+    texts = _rows(tmp_path / "texts.jsonl", [{"text": f"{masking.SAMPLE[k % 4]} number {k}"} for k in range(150)])
+    run = danlu.run(
+        ROOT / "recipes" / "pretrain_gpt.yaml", f"data.source={{jsonl: {texts}}}", "data.task.causal_lm.length=16",
+        "learnt.backbone={llama: {size: tiny, tokenizer: character, positions: 64}}", "learnt.steps=4",
+        "learnt.evaluate_every=2", "score.baselines=[{ngram: {order: 3, tokenizer: character}}]",
+        store=tmp_path / "store",
+    )  # fmt: skip
+    said = [json.loads(line) for line in (run["learnt"].path / "samples.jsonl").read_text("utf-8").splitlines()]
+    assert [one["step"] for one in said] == [2, 2, 4, 4]
+    scores = run["score"].json("scores.json")
+    assert list(scores["metrics"])[:2] == ["perplexity", "bits_per_character"]
+    assert list(scores["baselines"]) == ["ngram"]
+    model = danlu.load("shakespeare-gpt", store=tmp_path / "store")
+    *pieces, (_, answer) = model.stream({"text": "To be", "most": 5})
+    assert "".join(pieces) == answer["text"]
+
+
+def test_no_review_that_is_tested_on_is_pretrained_on(tmp_path: Path) -> None:
+    nouns, said = "书店酒房电饭菜车衣鞋", {"positive": "很好真不错", "negative": "很差太糟糕"}
+    reviews = [
+        {"text": f"这{nouns[k % 10]}的{nouns[k // 10 % 10]}{words}，第{k}次来。", "label": label}
+        for k in range(120)
+        for label, words in said.items()
+    ]
+    held = _rows(tmp_path / "reviews.jsonl", reviews)
+    poems = _rows(tmp_path / "poems.jsonl", [{"text": f"明月照高樓，{k}里共清輝。"} for k in range(100, 200)])
+    bert = "{bert: {size: tiny, tokenizer: character, positions: 64}}"
+    run = danlu.run(
+        ROOT / "recipes" / "pretrain_chinese.yaml",
+        f"corpus.source={{mix: {{sources: {{poems: {{jsonl: {poems}}}, reviews: {{jsonl: {held}}}}}}}}}",
+        f"reviews.source={{jsonl: {held}}}", "corpus.operators=[normalize, drop_duplicates]",
+        "reviews.operators=[normalize, drop_duplicates]", "corpus.task.masked_lm.length=16",
+        f"pretrained.backbone={bert}", "pretrained.steps=4", "pretrained.evaluate_every=2", f"fresh.backbone={bert}",
+        "fresh.steps=2", "tuned.steps=2", store=tmp_path / "store",
+    )  # fmt: skip
+    tested = set(pq.read_table(run["reviews"].path / "test.parquet")["text"].to_pylist())
+    learnt_from = set(pq.read_table(run["corpus"].path / "train.parquet")["text"].to_pylist())
+    assert len(tested) > 20
+    assert not tested & learnt_from
+    assert set(pq.read_table(run["reviews"].path / "train.parquet")["text"].to_pylist()) & learnt_from
+    assert {"majority", "tfidf_lr"} <= run["score"].json("scores.json")["baselines"].keys()
+    assert run.version == "chinese-reviews@1"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import operator
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ Event: TypeAlias = Delta | tuple[Literal["answer", "fault"], Any]
 
 _AT_ONCE = 64
 """How many batches' worth of inputs `Predictor` joins at a time: enough to sort by length, little enough to keep."""
+_TICKET = operator.itemgetter(0)
 
 
 class Predictor:
@@ -228,8 +230,7 @@ class Rounds:
         if not self._owner.acquire(blocking=False):
             raise RuntimeError("rounds have one owner, and another thread is running one")
         try:
-            talks = dict(self._talks)
-            outputs, faults = self._run(talks)
+            outputs, faults = self._run(talks := self._heard())
             events: list[tuple[int, Event]] = []
             for ticket, talk in talks.items():
                 said = talk.fail(faults[ticket]) if ticket in faults else talk.go_on(outputs)
@@ -239,6 +240,14 @@ class Rounds:
             return events
         finally:
             self._owner.release()
+
+    def _heard(self) -> dict[int, _Talk]:
+        """Who may ask in this round: of talks that keep a state the first batch, which bounds the memory of states."""
+        talks = dict(self._talks)
+        keeping = [ticket for ticket, talk in talks.items() if any(example.keep for example in talk.asked)]
+        for ticket in keeping[self._predictor.batch_size :]:
+            del talks[ticket]
+        return talks
 
     def _run(self, talks: dict[int, _Talk]) -> tuple[dict[int, Arrays], dict[int, Exception]]:
         """The outputs of all that was asked, by the identity of the example; the faults, by ticket."""
@@ -250,9 +259,9 @@ class Rounds:
             try:
                 outputs |= self._ask([example for _, example in batch])
             except Exception:  # noqa: BLE001 - whatever it was, each talk is asked alone to find whose fault it is
-                for ticket, examples in _by_talk(batch).items():
+                for ticket, pairs in itertools.groupby(sorted(batch, key=_TICKET), _TICKET):
                     try:
-                        outputs |= self._ask(examples)
+                        outputs |= self._ask([example for _, example in pairs])
                     except Exception as fault:  # noqa: BLE001 - handed to the one who asked
                         faults[ticket] = fault
         return outputs, faults
@@ -273,13 +282,6 @@ class Rounds:
 
 def _over(events: Sequence[Event]) -> bool:
     return bool(events) and not isinstance(events[-1], Delta)
-
-
-def _by_talk(batch: Sequence[tuple[int, Example]]) -> dict[int, list[Example]]:
-    found: dict[int, list[Example]] = {}
-    for ticket, example in batch:
-        found.setdefault(ticket, []).append(example)
-    return found
 
 
 def _batches(wanted: Sequence[tuple[int, Example]], size: int) -> Iterator[list[tuple[int, Example]]]:

@@ -50,9 +50,11 @@ EVIL = {
 
 
 def test_a_real_model_of_every_format_is_accepted(model):
-    names = check_folder(model())
+    folder = model()
+    (folder / "samples.jsonl").write_text('{"step": 1, "answer": "a\u2028b"}\n{}\n', encoding="utf-8")
+    names = check_folder(folder)
     assert {Path(name).suffix for name in names} == set(_CHECKS)
-    assert len(names) == 10
+    assert len(names) == 11
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_other_formats_are_refused_by_name_whatever_is_in_them(tmp_path, name):
     with pytest.raises(DataError, match="is not accepted: only safetensors, ONNX") as caught:
         check_format(tmp_path / name, name)
     assert name in str(caught.value)
-    assert "accepted: .csv .html .jinja .json .md .onnx .safetensors .svg .txt .yaml" in str(caught.value)
+    assert "accepted: .csv .html .jinja .json .jsonl .md .onnx .safetensors .svg .txt .yaml" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "model.onnx"])
@@ -76,6 +78,13 @@ def test_other_formats_are_refused_by_name_whatever_is_in_them(tmp_path, name):
 def test_a_pickle_or_archive_under_an_accepted_name_is_refused(tmp_path, name, kind):
     (tmp_path / name).write_bytes(EVIL[kind])
     with pytest.raises(DataError, match=f"{name} is not what its name says"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVIL if kind != "empty"])
+def test_every_line_of_json_lines_is_json(tmp_path, kind):
+    (tmp_path / "samples.jsonl").write_bytes(b"{}\n" + EVIL[kind])
+    with pytest.raises(DataError, match=r"samples.jsonl is not what its name says"):
         check_folder(tmp_path)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from danlu.blocks import hf
+from danlu.blocks import hf, kv_cache
 from danlu.blocks.initialise import initialise
 from danlu.blocks.tokens import TextProcessor
-from danlu.contracts import Backbone, Head, Initialiser, SpecialTokens, Tokenizer
+from danlu.contracts import Arrays, Backbone, Example, Head, Initialiser, SpecialTokens, Tokenizer
 from danlu.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,3 +80,6 @@ class FreshTransformer(FreshText):
 
     def embeddings(self, module: nn.Module) -> list[nn.Module]:
         return [module.get_input_embeddings()]  # type: ignore[operator]
+
+    def resume(self, module: nn.Module, examples: Sequence[Example]) -> list[tuple[Arrays, Any]] | None:
+        return kv_cache.resume(module, examples)

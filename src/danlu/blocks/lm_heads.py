@@ -126,6 +126,17 @@ class Asked(nn.Module):
             return {"log_likelihood": said["logits"].log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1)}
         return {"log_likelihood": -nll(said, tokens)}
 
+    def go_on(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor, at: Tensor, cache: Any) -> Tensor:
+        """The scores [n, k, vocabulary] at the places `at` [n, k] of new tokens, which `cache` takes in.
+
+        `seen` [n, 1, new, old + new] says which tokens each new one attends to.
+        """
+        mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, torch.finfo(torch.float32).min)
+        given = {"position_ids": position_ids, "attention_mask": mask, "past_key_values": cache}
+        with _wanting(_Wanted(at)):
+            scores: Tensor = super().forward(input_ids=input_ids, use_cache=True, **given)["logits"]
+        return scores
+
 
 def _apart(model: Any, segments: Tensor) -> dict[str, Tensor]:
     """The mask and the positions of blocks that hold several documents; nothing where each holds one, unpadded."""

@@ -36,12 +36,14 @@ class TorchForm:
 
     def forward(self, inputs: Arrays) -> dict[str, Any]:
         tensors = {name: tensor(array, self.device) for name, array in inputs.items()}
-        lower = torch.autocast(self.device, self._precision, enabled=self._precision != torch.float32)
-        with evaluating(self._module), torch.inference_mode(), lower:
+        with evaluating(self._module), torch.inference_mode(), self._lower():
             return to_numpy(self._module(**tensors))
 
     def resume(self, examples: Sequence[Example]) -> list[tuple[Arrays, Any]] | None:
         if self._backbone is None:
             return None
-        with evaluating(self._module), torch.inference_mode():
+        with evaluating(self._module), torch.inference_mode(), self._lower():
             return self._backbone.resume(self._module, examples)
+
+    def _lower(self) -> torch.autocast:
+        return torch.autocast(self.device, self._precision, enabled=self._precision != torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
+from danlu.cli.output import ImportOption, JsonOption, StoreOption, piece, print_json, say, table
 from danlu.core import plugin
 from danlu.core.digests import no_such_file
 from danlu.core.errors import DataError, RecipeError
@@ -38,15 +39,18 @@ def predict(
     form: Annotated[
         str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")
     ] = "",
+    json_input: Annotated[
+        bool, typer.Option("--json-input", help="Each input is JSON, as in a request over HTTP.")
+    ] = False,
     store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a published model, and print its answers with their confidence.
+    """Ask a published model, and print its answers with their confidence; a text that it writes, as it comes.
 
     Example:  danlu predict review-sentiment "A warm, funny and moving film."
     """
-    asked = [*(inputs or []), *(_lines(file) if file else ())]
+    asked: list[Any] = [*(inputs or []), *(_lines(file) if file else ())]
     if Path(model).is_file():
         named = shlex.quote(model)
         do = f"danlu predict MODEL {named} for a picture, --file {named} for a text in each line"
@@ -54,7 +58,12 @@ def predict(
     if not asked:
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store, imports=imports or [])
-    answers = _answers(loaded, asked)
+    if json_input:
+        asked = [_read(loaded, text, place) for place, text in enumerate(asked)]
+    if len(asked) == 1 and inputs and not as_json:
+        answers = _streamed(loaded, asked[0])
+    else:
+        answers = _answers(loaded, asked)
     for place, answer in enumerate(answers):
         if isinstance(answer, Exception):
             line = place - len(inputs or []) + 1
@@ -62,7 +71,7 @@ def predict(
     if as_json:
         print_json({"model": loaded.name, "form": loaded.form, "answers": answers})
         return
-    if all(isinstance(answer, dict) and {"label", "confidence"} <= answer.keys() for answer in answers):
+    if answers and all(isinstance(answer, dict) and {"label", "confidence"} <= answer.keys() for answer in answers):
         rows = [(answer["label"], f"{answer['confidence']:.3f}", _short(x)) for x, answer in zip(asked, answers)]
         table(["answer", "confidence", "input"], rows, right=["confidence"])
     else:
@@ -71,7 +80,29 @@ def predict(
     say(f"\n{loaded.name}, form {loaded.form}")
 
 
-def _answers(loaded: Any, asked: list[str]) -> list[Any]:
+def _read(loaded: Any, text: str, place: int) -> Any:
+    """An input that is written as JSON, checked as one that came over HTTP is."""
+    try:
+        return loaded.predictor.task.from_json(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        do = """write it as in a request, such as '{"text": "…"}' or '"a text"'"""
+        raise DataError(f"it is no JSON: {error}", where=f"input {place}", do=do) from error
+
+
+def _streamed(loaded: Any, x: Any) -> list[Any]:
+    """The answer of one input; none where it was written in pieces, which are on the screen already."""
+    begun = False
+    for event in loaded.stream(x):
+        if not isinstance(event, str):
+            break
+        piece(event if begun else f"{x if isinstance(x, str) else x['text']}{event}")
+        begun = True
+    if begun:
+        say()
+    return [] if begun else [event[1]]
+
+
+def _answers(loaded: Any, asked: list[Any]) -> list[Any]:
     """The answers, or what went wrong with each; many inputs show how far it is, beside what is printed."""
     if len(asked) <= _AT_ONCE:
         return list(loaded.predictor.try_all(asked))
@@ -88,8 +119,9 @@ def _answers(loaded: Any, asked: list[str]) -> list[Any]:
     return answers
 
 
-def _short(text: str) -> str:
+def _short(x: Any) -> str:
     """What was asked, as long as a person reads it."""
+    text = x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 

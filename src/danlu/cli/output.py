@@ -89,6 +89,11 @@ def say(text: str = "") -> None:
     console.print(_text(text), soft_wrap=True)
 
 
+def piece(text: str) -> None:
+    """A part of a line for the person, at once; what comes next goes on behind it."""
+    console.print(_text(text), soft_wrap=True, end="")
+
+
 def note(text: str, *, style: str = "", end: str = "\n") -> None:
     """A line on standard error."""
     notes.print(_text(text, style), soft_wrap=True, end=end)

@@ -48,6 +48,11 @@ def _json(path: Path) -> None:
     json.loads(_text(path))
 
 
+def _json_lines(path: Path) -> None:
+    for line in filter(None, _text(path).split("\n")):
+        json.loads(line)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -170,5 +175,6 @@ _CHECKS: Final[Mapping[str, Callable[[Path], object]]] = {
     ".safetensors": _safetensors,
     ".onnx": _onnx,
     ".json": _json,
+    ".jsonl": _json_lines,
     **dict.fromkeys((".txt", ".md", ".html", ".jinja", ".yaml", ".csv", ".svg"), _text),
 }

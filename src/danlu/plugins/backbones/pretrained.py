@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from danlu.blocks import hf, untrusted
+from danlu.blocks import hf, kv_cache, untrusted
 from danlu.blocks.tokens import TextProcessor
-from danlu.contracts import Backbone, Head, Location
+from danlu.contracts import Arrays, Backbone, Example, Head, Location
 from danlu.core import assets
 from danlu.core.errors import DataError
 
@@ -65,3 +65,6 @@ class Pretrained(Backbone):
 
     def embeddings(self, module: nn.Module) -> list[nn.Module]:
         return [module.get_input_embeddings()]  # type: ignore[operator]
+
+    def resume(self, module: nn.Module, examples: Sequence[Example]) -> list[tuple[Arrays, Any]] | None:
+        return kv_cache.resume(module, examples)

@@ -132,7 +132,8 @@ class CausalLm(Task):
         while len(ids) - first < asked.most:
             window = np.array(ids[-(processor.most or len(ids)) :], dtype=np.int64)
             inputs = {"input_ids": window, "attention_mask": np.ones_like(window), "at": np.array([len(window) - 1])}
-            example = Example(inputs, keep=len(window) == len(ids), state=state)
+            whole = len(window) == len(ids)
+            example = Example(inputs, keep=whole, state=state if whole else None)
             [outputs] = yield [example]
             state = example.state
             drawn = sampling.draw(outputs["logits"][0], asked.temperature, asked.top_p, rng)
