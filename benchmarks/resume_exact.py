@@ -137,6 +137,9 @@ class Average(Technique):
 class Killer(Technique):
     """Notes what a step led to, draws random numbers that nobody expects, and kills the process (-9)."""
 
+    def start(self, run):
+        LOSSES.clear()  # of what was tried out before the first step
+
     def after_step(self, run):
         SEEN[run.step] = [state_sha256(run.state()), *LOSSES]
         LOSSES.clear()

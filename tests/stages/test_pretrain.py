@@ -1,6 +1,7 @@
 """Pre-training on texts alone, and training that starts from another step's model."""
 
 import json
+import xml.etree.ElementTree as ET
 
 import pytest
 import torch
@@ -53,6 +54,13 @@ def test_it_learns_from_texts_alone(model):
     said = [json.loads(line) for line in (model.path / "samples.jsonl").read_text().splitlines()]
     assert [one["step"] for one in said] == [10, 20, 30]
     assert said[0]["answer"]["gaps"]
+
+
+def test_its_curves_are_a_picture_and_its_figures_are_told(model):
+    root = ET.fromstring((model.path / "curves.svg").read_text())
+    assert sum(e.tag.endswith("polyline") for e in root.iter()) == 3
+    assert 0 < model.numbers["mfu"] < 1.5
+    assert model.numbers["tokens_per_s"] > 0
 
 
 def test_the_texts_are_cut_once(store, model, corpus):
@@ -115,3 +123,24 @@ def test_the_same_recipe_gives_the_same_weights(store, corpus):
     )
     one, other = (load_file(a.path / "trained" / "model.safetensors") for a in (whole, again))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_model_that_writes_is_measured_beside_n_grams_of_its_own_tokens(store):
+    rows = [{"text": f"{masking.SAMPLE[k % 4]} number {k}"} for k in range(60)]
+    data = _prepared(store, {"causal_lm": {"length": 16}}, rows)
+    gpt = {"gpt2": {"size": "tiny", "positions": 32}}
+    model = run_stage(
+        store, Pretrain(backbone=gpt, steps=20, evaluate_every=10, samples=("ships",), **FAST), dataset=data
+    )
+    artifact = run_stage(store, Evaluate(), dataset=data, model=model)
+    scores = json.loads((artifact.path / "scores.json").read_text())
+    assert list(scores["baselines"]) == ["ngram_1", "ngram_3"]
+    own, other = (folder / "tokenizer.json" for folder in (model.path / "trained", artifact.path / "baselines/ngram_3"))
+    assert (
+        AutoTokenizer.from_pretrained(own.parent).get_vocab() == AutoTokenizer.from_pretrained(other.parent).get_vocab()
+    )
+    assert all(row["metrics"]["perplexity"]["low"] for row in scores["baselines"].values())
+    assert [one["step"] for one in scores["trainings"][0]["samples"]] == [10, 20]
+    html = (artifact.path / "report.html").read_text()
+    assert "<h2>Training</h2>" in html
+    assert "What it answered as it learnt." in html

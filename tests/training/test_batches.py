@@ -135,8 +135,8 @@ def threaded(monkeypatch, **options):
 def test_batches_made_ahead_are_those_made_when_asked_for(monkeypatch):
     plain = [arrays(feed(NoisyTagging()).batches(feed().chosen(step), step)) for step in range(14)]
     one, where = threaded(monkeypatch), []
-    made = one._made
-    monkeypatch.setattr(one, "_made", lambda *key: where.append(threading.current_thread().name[:4]) or made(*key))
+    made = one.made
+    monkeypatch.setattr(one, "made", lambda *key: where.append(threading.current_thread().name[:4]) or made(*key))
     assert [arrays(one.batches(one.chosen(step), step)) for step in range(14)] == plain
     assert where[0] == "Main"
     assert where.count("feed") >= 10
@@ -153,14 +153,14 @@ def test_what_was_drawn_otherwise_is_made_anew(monkeypatch):
 
 def test_a_fault_while_making_ahead_comes_at_its_step(monkeypatch):
     one = threaded(monkeypatch)
-    made = one._made
+    made = one.made
 
     def faulty(chosen, step):
         if step == 3:
             raise ValueError("step 3 is broken")
         return made(chosen, step)
 
-    monkeypatch.setattr(one, "_made", faulty)
+    monkeypatch.setattr(one, "made", faulty)
     for step in range(3):
         one.batches(one.chosen(step), step)
     with pytest.raises(ValueError, match="step 3 is broken"):

@@ -49,3 +49,10 @@ def made(store: str, key: str) -> Artifact | None:
         return Store(Path(store)).find(key) if Path(store).is_dir() else None
     except (DanluError, OSError):
         return None
+
+
+def samples(store: str, key: str) -> list[dict[str, Any]]:
+    """What a model answered while it was pre-trained, `{step, input, answer}` each; none where it was not asked."""
+    artifact = made(store, key) if key else None
+    path = artifact.path / "samples.jsonl" if artifact else None
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path and path.is_file() else []

@@ -12,6 +12,7 @@ from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")
 records = lazy("danlu.core.runs")
+course = lazy("danlu.cli.course")
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -43,21 +44,24 @@ def show(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: its steps, what they made, and what was said.
+    """Show one run: its steps, what they made, how its trainings went, and what was said.
 
     Example:  danlu runs show 2026
     """
     outer_store, outer_json = context.obj
-    run = records.find(api.locate(store or outer_store).runs, run_id)
+    place = api.locate(store or outer_store)
+    run = records.find(place.runs, run_id)
     events = list(run.events())
+    trained = course.trainings(run.steps, str(place.path), events)
     if as_json or outer_json:
-        print_json(_told(run) | {"events": events})
+        print_json(_told(run) | {"trainings": trained, "events": events})
         return
     command = " ".join([run.record["path"], *run.record["overrides"]])
     values = {"run": run.id, "recipe": run.name, "from": command, "status": run.status}
     facts(values | {"seconds": _seconds(run.record), "folder": run.path})
     say()
     table(["step", "stage", "status", "seconds", "key", "digest"], _rows(run, events), right=["seconds"])
+    course.show(trained)
     said = [(e["step"], e["data"]["text"]) for e in events if e["kind"] in ("note", "warning")]
     if said:
         say()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from danlu import bundle
 from danlu.blocks import judging, label_details
+from danlu.blocks.curves import samples
 from danlu.blocks.dataset import DataSet, label_counts
 from danlu.blocks.intervals import DRAWS, Score, difference
 from danlu.blocks.report import page
@@ -18,6 +19,7 @@ from danlu.blocks.report.inputs import shown
 from danlu.blocks.report.provenance import rests_on
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Answer, Backbone, Metric, Stage, Task
+from danlu.core import plugin
 from danlu.core.artifact import Store
 from danlu.core.canonical import plain
 from danlu.predictor import Predictor
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from danlu.core.events import Events
 
 _BASELINES = ("majority", "tfidf_lr")
+_ORDERS = (1, 3)
+"""Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
 _FEW_ROWS, _FEW_OF_A_LABEL = 200, 20
 _COMMON, _OFF = 0.8, 0.1
@@ -49,8 +53,8 @@ class Evaluate(Stage):
     metrics: tuple[Metric, ...] | None = None
     """What is measured, the first being the headline; by default all metrics that fit the task."""
     baselines: tuple[Backbone, ...] | None = None
-    """What the model is compared with; by default the majority class, and for texts TF-IDF with logistic
-    regression."""
+    """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression, and
+    for a model that writes n-grams of order 1 and 3 over its own tokens. A masked model has no baseline."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `scores.json`, `report.html` and `baselines/<name>/`.
@@ -65,9 +69,10 @@ class Evaluate(Stage):
         primary = judging.primary(own.scores)
         baselines = {}
         for backbone in self.compared_with(data.task, folder):
-            other = _train_baseline(backbone, data, out.path / "baselines" / backbone.name, self.seed, events)
-            judged = judge.judged(bundle.load(other.folder), other.folder, backbone.name)
-            baselines[backbone.name] = {
+            named = called(backbone)
+            other = _train_baseline(backbone, data, out.path / "baselines" / named, self.seed, events)
+            judged = judge.judged(bundle.load(other.folder), other.folder, named)
+            baselines[named] = {
                 **judged.plain(),
                 "seconds": other.seconds,
                 **_verdict(own.scores[primary], judged.scores[primary], judge.metrics[primary].better),
@@ -88,16 +93,26 @@ class Evaluate(Stage):
         scores["cautions"] = cautions(scores)
         scores["warnings"] = [*unbeaten(scores), *scores["cautions"]]
         told = {"seed": self.seed, "form": forms.default, "rows": len(judge.gold), "draws": DRAWS}
-        scores["rests_on"] = rests_on(ancestors(inputs.values(), Store(out.store)), data.info, told)
+        line = ancestors(inputs.values(), Store(out.store))
+        scores["rests_on"], scores["trainings"] = rests_on(line, data.info, told), _trainings(line, out)
         _write(out, plain(scores))
         for text in scores["warnings"]:
             events.warn(text)
 
     def compared_with(self, task: Task, folder: Path) -> list[Backbone]:
         """The baselines; one that is the model itself is left out."""
-        chosen = judging.fitting("backbones", task.gives, _BASELINES) if self.baselines is None else self.baselines
         itself = bundle.describe(folder).backbone.name
-        return [backbone for backbone in chosen if backbone.name != itself]
+        if self.baselines is not None:
+            return [backbone for backbone in self.baselines if backbone.name != itself]
+        if task.head().per == "next" and itself != "ngram":
+            return _ngrams(folder)
+        return [one for one in judging.fitting("backbones", task.gives, _BASELINES) if one.name != itself]
+
+
+def called(backbone: Backbone) -> str:
+    """A baseline's name; n-grams have their order in it, since there is more than one."""
+    order = getattr(backbone, "order", None)
+    return backbone.name if order is None else f"{backbone.name}_{order}"
 
 
 @dataclass(frozen=True)
@@ -151,6 +166,17 @@ def _train_baseline(backbone: Backbone, data: DataSet, folder: Path, seed: int, 
     return _Trained(folder, round(time.monotonic() - began, 3))
 
 
+def _ngrams(folder: Path) -> list[Backbone]:
+    """Kneser–Ney n-grams over the model's own tokens, without which perplexities could not be compared.
+
+    None where the model has no tokenizer that another can take.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        return []
+    counting, taken = plugin.load("backbones", "ngram"), plugin.load("tokenizers", "taken")
+    return [counting(order=order, tokenizer=taken(model=str(folder))) for order in _ORDERS]
+
+
 def _verdict(own: Score, other: Score, better: str) -> dict[str, Any]:
     """The paired difference, and whether its whole interval is on the good side, on the bad one, or on neither."""
     gap = difference(own, other)
@@ -168,6 +194,15 @@ def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list
     found = label_details.details(answers, gold, label_counts([data.table("train")], data.task))
     worst = label_details.worst(answers, gold, _WORST)
     return {**found, "worst": [{**row, "input": shown(data.task, inputs[row["row"]])} for row in worst]}
+
+
+def _trainings(line: Sequence[Artifact], out: Draft) -> list[dict[str, Any]]:
+    """How the models that these scores rest on were trained: `{step, numbers, samples}`, the earliest first."""
+    return [
+        {"step": a.manifest["step"], "numbers": a.numbers, "samples": samples(str(out.store), a.key)}
+        for a in line
+        if a.kind == "model" and a.numbers.get("loss")
+    ]
 
 
 def unbeaten(scores: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from danlu.contracts import Batch, Example, Processor, Task
 from danlu.training.job import Job, lengths
 from danlu.training.randomness import Stream, generator
+from danlu.training.throughput import Work
 
 WORTH = 0.05
 """The share of a step's time that making its batches may take before it moves to a thread of its own."""
@@ -35,6 +36,8 @@ class Feed:
         self._examples = [*job.train, *job.before] if job.before else job.train
         self._task, self._processor, self._seed = job.task, job.processor, job.seed
         self._size, self._sizes = size, lengths(job.train, job.processor)
+        before = lengths(job.before, job.processor)
+        self._tokens = np.concatenate([self._sizes, before]) if len(before) else self._sizes
         self.per_step = size * accumulate
         self.per_epoch = math.ceil(len(self._sizes) / self.per_step)
         self._epoch, self._steps = -1, list[list[int]]()
@@ -60,6 +63,11 @@ class Feed:
         steps = np.split(drawn, np.cumsum(counts)[:-1])
         return [steps[k].tolist() for k in rng.permutation(self.per_epoch)]
 
+    def work(self, chosen: Sequence[int], scored: float) -> Work:
+        """What the chosen examples are for the model; `scored` is the sum of their counts."""
+        sizes = self._tokens[np.asarray(chosen, dtype=np.int64)]
+        return Work(int(sizes.sum()), int(np.square(sizes).sum()), scored)
+
     def batches(self, chosen: Sequence[int], step: int) -> list[Batch]:
         """The chosen examples varied and collated, at most `size` in a batch; numpy arrays.
 
@@ -69,10 +77,10 @@ class Feed:
         began, key = time.perf_counter(), (step, tuple(chosen))
         guessed, future = self._ahead or (None, None)
         self._ahead = None
-        made = future.result() if future is not None and guessed == key else self._made(chosen, step)
+        made = future.result() if future is not None and guessed == key else self.made(chosen, step)
         if self._pays:
             following = self.chosen(step + 1)
-            self._ahead = (step + 1, tuple(following)), self._thread.submit(self._made, following, step + 1)
+            self._ahead = (step + 1, tuple(following)), self._thread.submit(self.made, following, step + 1)
         elif len(self._shares) < _LOOK:
             self._measure(began, time.perf_counter())
         return made
@@ -85,7 +93,8 @@ class Feed:
         if len(self._shares) == _LOOK:
             self._pays = statistics.median(self._shares) > WORTH
 
-    def _made(self, chosen: Sequence[int], step: int) -> list[Batch]:
+    def made(self, chosen: Sequence[int], step: int) -> list[Batch]:
+        """The same without a thread, and without a trace here."""
         drawn = [self._examples[k] for k in chosen]
         if type(self._task).vary is not Task.vary:
             rngs = (generator(self._seed, Stream.VARY, step, place) for place in range(len(drawn)))

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -27,8 +26,10 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
-from danlu.training import guards, memory, rates
+from danlu.training import dry, guards, rates, throughput
 from danlu.training.checkpoint import Checkpoints, State
+from danlu.training.dry import Expected
+from danlu.training.energy import Energy, meter
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
 from danlu.training.precision import Precision, decide
@@ -50,7 +51,7 @@ def fit(job: Job) -> Fitted:
     device = chosen_device(job.settings.device)
     precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
     run = Run(_with_rate(job, precision, saved), precision)
-    wanted = memory.tell(run)
+    expected = dry.tell(run, saved.step if saved else 0)
     before = guards.digest(run.changing())
     if device.type == "cpu":
         keep_freed_memory()
@@ -65,9 +66,9 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints)
     kept = kept_gradients(run.model, run.optimizers.values())
-    faults = guards.memory_faults(job.settings.batch_size)
+    full = guards.memory_faults(job.settings.batch_size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
-    with Interrupts() as interrupts, faults, kept, lean, saves.under_way(), closing(run.embedded):
+    with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step)
@@ -85,18 +86,18 @@ def fit(job: Job) -> Fitted:
                     technique.after_step(run)
                 run.end_turn()
             run.step += 1
-            run.pulse.end(run.step, run.lr, len(run.chosen))
+            run.pulse.end(run.step, run.lr, len(run.chosen), run.work())
             if job.validation and run.watch.due(run.step):
                 run.look()
-            saves.save_if_due(at_once=interrupts.came is not None)
-            interrupts.raise_if_came()
+            saves.save_if_due(at_once=stop.came is not None)
+            stop.raise_if_came()
         run.pulse.read()
 
     for technique in run.techniques:
         technique.finish(run)
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
-    return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
+    return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
 
 
 def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
@@ -106,7 +107,7 @@ def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
     return replace(job, range_test=saved.notes["range_test"] if saved else rates.find(job, precision, fit))
 
 
-def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
+def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
     """What is worth knowing of a finished training, as JSON values; seconds are those of the steps alone."""
     best, changing = run.watch.best, run.changing()
     size = sum(tensor.numel() for tensor in run.model.state_dict().values())
@@ -117,7 +118,11 @@ def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
         "epochs": round(run.step / run.feed.per_epoch, 3),
         "examples": len(run.job.train),
         "seconds": round(run.pulse.seconds, 3),
+        "seconds_expected": None if expected.seconds is None else round(expected.seconds, 3),
         "examples_per_s": round(run.pulse.examples_per_s, 2),
+        **throughput.figures(run.model, run.pulse.work, run.pulse.seconds, run.device, run.precision),
+        "energy": spent.told(),
+        "cost": spent.costs(run.pulse.seconds),
         "parameters": size,
         "trained_parameters": moving,
         "trained_share": round(moving / size, 6),
@@ -125,11 +130,12 @@ def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
-        "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in wanted.items()},
+        "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in expected.memory.items()},
         "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}
         | ({"range_test": run.job.range_test["curve"]} if run.job.range_test else {}),
         "optimizer": run.settings.optimizer.name,
         "loss": [[step, round(loss, 6)] for step, loss in run.pulse.curve],
+        "rates": [[step, float(f"{lr:.4g}")] for step, lr in run.pulse.rates],
         "validation": {
             "of": run.job.judge.name if run.job.judge else "loss",
             "looks": [[step, round(number, 6)] for step, number in run.watch.history],

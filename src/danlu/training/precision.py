@@ -7,18 +7,13 @@ its checkpoint and numbers, and a resume uses what was noted.
 
 from __future__ import annotations
 
-import json
 import time
-from contextlib import suppress
 from typing import Literal
 
 import torch
 from torch import nn
 
-from danlu.core.digests import cache_dir
-from danlu.core.errors import DanluError
-from danlu.core.files import write_atomic
-from danlu.core.machine import facts
+from danlu.training.measured import once
 
 Precision = Literal["fp32", "bf16"]
 
@@ -35,25 +30,8 @@ def decide(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Pre
     """The precision to train in; `auto` is measured once per processor, thread count and torch version."""
     if wanted != "auto":
         return wanted
-    key = f"{_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    known = _read()
-    if key not in known:
-        known[key] = round(speedup(device), 2)
-        with suppress(OSError, DanluError):
-            cache_dir().mkdir(parents=True, exist_ok=True)
-            write_atomic(cache_dir() / "precision.json", json.dumps(known, indent=1))
-    return "bf16" if known[key] >= _WORTH else "fp32"
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {facts()['cpu']}"
-
-
-def _read() -> dict[str, float]:
-    with suppress(OSError, ValueError, AttributeError, TypeError):
-        known = json.loads((cache_dir() / "precision.json").read_text("utf-8"))
-        return {key: float(value) for key, value in known.items()}
-    return {}
+    ratio = once("precision.json", device, lambda: round(speedup(device), 2))
+    return "bf16" if ratio >= _WORTH else "fp32"
 
 
 def speedup(device: torch.device) -> float:

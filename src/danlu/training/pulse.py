@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.core.events import Events
 from danlu.training import guards
+from danlu.training.throughput import Work
 
 WAIT = 20
 _POINTS = 50
@@ -32,8 +33,10 @@ class Pulse:
         self._turn = ""
         self._sum, self._count = 0.0, 0
         self._examples, self._seconds, self._began = 0, 0.0, time.perf_counter()
+        self._work = Work()
         self._first, self._last = list[float](), list[float]()
         self.curve: list[tuple[int, float]] = []
+        self.rates: list[tuple[int, float]] = []
 
     @property
     def seconds(self) -> float:
@@ -43,6 +46,11 @@ class Pulse:
     @property
     def examples_per_s(self) -> float:
         return self._examples / max(self._seconds, 1e-9)
+
+    @property
+    def work(self) -> Work:
+        """What went through the model in that time."""
+        return self._work
 
     def begin(self) -> None:
         """A step begins."""
@@ -54,16 +62,18 @@ class Pulse:
         self._turn = self._turn or turn
         self._unread += [(step, turn, lr, what, value) for what, value in values.items() if value is not None]
 
-    def end(self, done: int, lr: float, examples: int) -> None:
+    def end(self, done: int, lr: float, examples: int, work: Work) -> None:
         """A step ends, `done` in all; now and then its numbers are read and told."""
         if done % self._every == 0:
             self.read()
         self._seconds += time.perf_counter() - self._began
         self._examples += examples
+        self._work += work
         if done % self._window == 0:
             self.read()
             if self._count:
                 self.curve.append((done, self._sum / self._count))
+                self.rates.append((done, lr))
                 self._sum, self._count = 0.0, 0
                 self._events.numbers(step=done, loss=self.curve[-1][1], lr=lr)
         told = {"loss": self.curve[-1][1]} if self.curve else {}
@@ -90,14 +100,18 @@ class Pulse:
         self.read()
         return {
             "curve": [list(point) for point in self.curve],
+            "rates": [list(point) for point in self.rates],
             "window": [self._sum, self._count],
             "ends": [self._first, self._last],
             "spent": [self._seconds, self._examples],
+            "work": list(self._work),
         }
 
     def restore(self, notes: dict[str, Any]) -> None:
         """Give back what `notes` gave."""
         self.curve = [(int(step), float(loss)) for step, loss in notes["curve"]]
+        self.rates = [(int(step), float(lr)) for step, lr in notes["rates"]]
         self._sum, self._count = notes["window"]
         self._first, self._last = notes["ends"]
         self._seconds, self._examples = notes["spent"]
+        self._work = Work(*notes["work"])

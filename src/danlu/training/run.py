@@ -24,6 +24,7 @@ from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
 from danlu.training.randomness import Stream, generator
 from danlu.training.settings import FROM_SCRATCH, or_own
+from danlu.training.throughput import Work
 from danlu.training.watch import Watch
 
 
@@ -208,6 +209,10 @@ class Run:
         """The losses [n] of the first turn for a batch, without a trace in the run."""
         with autocast(self.precision, self.device):
             return self.turns[0].loss(self.turns[0].forward(self.model, batch), batch)
+
+    def work(self) -> Work:
+        """What this step's examples are for the model."""
+        return self.feed.work(self.chosen, self.total)
 
     def begin_turn(self, turn: Turn) -> None:
         """No gradients; for a step that drew no example, gradients of zero, which move the weights all the same."""

@@ -13,6 +13,7 @@ from danlu import bundle
 from danlu.blocks import earlier, judging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.earlier import Base
+from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique
@@ -88,6 +89,7 @@ class Teaching(TrainSettings, Stage):
             after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
             self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
         asked = Predictor(TorchForm(job.module.cpu(), backbone), job.task, processor)
+        (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
         self.save(out, job, judging.tuned(asked, job.task, data))
         self.finish(out)
 

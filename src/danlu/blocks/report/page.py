@@ -10,13 +10,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from danlu.blocks.report import charts
+from danlu.blocks.report import charts, training
 from danlu.core.printable import printable
 
 _HERE = Path(__file__).parent
 _ABSENT: dict[str, Any] = {
     "baselines": {}, "calibration": {}, "confusion": {}, "labels": [], "latency_ms": {}, "operators": [],
-    "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "worst": [],
+    "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "trainings": [], "worst": [],
 }  # fmt: skip
 """What not every evaluation has; its part of the page is then left out."""
 _MOST_IN_MATRIX = 20
@@ -36,6 +36,7 @@ def page(scores: Mapping[str, Any]) -> str:
             scores=scores,
             style=style("report.css"),
             charts=charts,
+            training=training,
             models=models,
             scales=scales(models),
             pairs=confused(scores["confusion"]),

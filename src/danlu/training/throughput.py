@@ -1,0 +1,106 @@
+"""How much a training computes, and how much of what the machine can.
+
+Useful floating-point operations are counted by the formula of Kaplan et al. (2020, arXiv:2001.08361, section 2.1) with
+the attention term of PaLM (Chowdhery et al., 2022, arXiv:2204.02311, appendix B): forward and backward together,
+
+    6 · body · tokens  +  12 · layers · width · Σ length²  +  6 · head · scored
+
+`body` are the weights below the head without embedding tables, which only look up; `head` those above, with the matrix
+that scores the vocabulary also where it is the embedding table, used at the `scored` positions alone. What a method
+computes beside (activations again, a second pass) is not useful. A block of packed texts counts as one text, and a
+causal mask is not taken off, as in PaLM.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from danlu.training.measured import once
+
+if TYPE_CHECKING:
+    from danlu.training.precision import Precision
+
+_SIDE = {"cpu": 1024, "cuda": 8192, "mps": 4096}
+"""Rows and columns of the matrices that are multiplied, by the type of the device."""
+_SECONDS, _LEAST = 0.3, 3
+
+
+class Work(NamedTuple):
+    """Tokens, the sum of the squared lengths of their texts, and the positions (or inputs) that have a loss."""
+
+    tokens: int = 0
+    squares: int = 0
+    scored: float = 0.0
+
+    def __add__(self, other: object) -> Work:
+        """The work of both."""
+        if not isinstance(other, Work):
+            return NotImplemented
+        return Work(self.tokens + other.tokens, self.squares + other.squares, self.scored + other.scored)
+
+
+class Cost(NamedTuple):
+    """What a model's training costs; see the formula above."""
+
+    body: int
+    head: int
+    layers: int
+    width: int
+
+    def flop(self, work: Work) -> float:
+        """Useful floating-point operations."""
+        attention = 12 * self.layers * self.width * work.squares
+        return 6.0 * self.body * work.tokens + attention + 6.0 * self.head * work.scored
+
+
+def cost(model: nn.Module) -> Cost | None:
+    """The cost of a transformer of the transformers library; None for another model, and where weights are frozen."""
+    config, body = getattr(model, "config", None), getattr(model, "base_model", None)
+    layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
+    if not layers or not width or body is None or not all(w.requires_grad for w in model.parameters()):
+        return None
+    found: Any = model
+    scores = found.get_output_embeddings()
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
+    inside = {id(w): w for name, w in body.named_parameters() if not name.startswith("pooler.")}
+    below = sum(w.numel() for key, w in inside.items() if key not in tables)
+    above = sum(w.numel() for w in model.parameters() if id(w) not in inside)
+    tied = scores.weight.numel() if scores is not None and id(scores.weight) in inside else 0
+    return Cost(below, above + tied, int(layers), int(width))
+
+
+def ceiling(device: torch.device, precision: Precision) -> float:
+    """Floating-point operations a second of a large matrix product; measured once for this machine and precision."""
+    return once("matmul.json", device, lambda: multiplied(device, precision), of=f"{precision}, ")
+
+
+def multiplied(device: torch.device, precision: Precision) -> float:
+    """The best of as many square products as fit in 0.3 s."""
+    side = _SIDE.get(device.type, 1024)
+    matrix = torch.ones(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    best, began, done = float("inf"), time.perf_counter(), 0
+    while done < _LEAST or time.perf_counter() - began < _SECONDS:
+        best, done = min(best, _seconds(matrix)), done + 1
+    return 2.0 * side**3 / best
+
+
+def _seconds(matrix: Tensor) -> float:
+    began = time.perf_counter()
+    torch.mm(matrix, matrix)
+    if matrix.device.type == "cuda":
+        torch.cuda.synchronize(matrix.device)
+    return time.perf_counter() - began
+
+
+def figures(model: nn.Module, work: Work, seconds: float, device: torch.device, precision: Precision) -> dict[str, Any]:
+    """`tokens_per_s`, `flop_per_s`, `matmul_flop_per_s` and `mfu`, their ratio; None where it can't be told."""
+    seconds, of_model = max(seconds, 1e-9), cost(model)
+    told: dict[str, Any] = {"tokens_per_s": round(work.tokens / seconds, 1) if work.tokens else None}
+    if of_model is None or not work.tokens:
+        return told | {"flop_per_s": None, "matmul_flop_per_s": None, "mfu": None}
+    reached, most = of_model.flop(work) / seconds, ceiling(device, precision)
+    return told | {"flop_per_s": round(reached), "matmul_flop_per_s": round(most), "mfu": round(reached / most, 4)}

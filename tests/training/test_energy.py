@@ -1,0 +1,100 @@
+"""Energy, carbon dioxide and cost: measured where something measures, None where nothing does."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from training_toys import job, listen
+
+from danlu.core.errors import RecipeError
+from danlu.core.events import Events
+from danlu.training import energy
+from danlu.training.energy import Energy, meter
+from danlu.training.loop import fit
+
+
+@pytest.fixture(autouse=True)
+def nothing_measures(monkeypatch, tmp_path):
+    monkeypatch.setattr(energy, "_RAPL", tmp_path / "none")
+    for name in ("DANLU_COUNTRY", "DANLU_PRICE_KWH", "DANLU_PRICE_HOUR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Tracker:
+    """As `codecarbon.OfflineEmissionsTracker`, version 3.3."""
+
+    def __init__(self, *, country_iso_code, save_to_file, log_level, allow_multiple_runs):
+        if country_iso_code != "CHN":
+            raise ValueError("no such country")
+        assert not save_to_file
+
+    def start(self):
+        pass
+
+    def stop(self):
+        self.final_emissions_data = SimpleNamespace(energy_consumed=0.5, emissions=0.25)
+
+
+def zone(folder, name, counted, most=1000):
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / name / "energy_uj").write_text(f"{counted}\n")
+    (folder / name / "max_energy_range_uj").write_text(f"{most}\n")
+
+
+def test_without_a_meter_nothing_is_known():
+    told = fit(job()).numbers
+    assert told["energy"] == {"kwh": None, "co2_g": None, "by": None}
+    assert told["cost"] == {"energy": None, "machine": None}
+
+
+def test_codecarbon_measures_for_a_country(monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecarbon", SimpleNamespace(OfflineEmissionsTracker=Tracker))
+    monkeypatch.setenv("DANLU_COUNTRY", "CHN")
+    monkeypatch.setenv("DANLU_PRICE_KWH", "0.6")
+    told = fit(job()).numbers
+    assert told["energy"] == {"kwh": 0.5, "co2_g": 250.0, "by": "codecarbon"}
+    assert told["cost"] == {"energy": 0.3, "machine": None}
+
+
+def test_an_unknown_country_is_told_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecarbon", SimpleNamespace(OfflineEmissionsTracker=Tracker))
+    monkeypatch.setenv("DANLU_COUNTRY", "XYZ")
+    with pytest.raises(RecipeError, match="codecarbon knows no country 'XYZ'"):
+        fit(job())
+
+
+def test_without_codecarbon_it_is_a_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    monkeypatch.setenv("DANLU_COUNTRY", "CHN")
+    events, heard = listen(Events)
+    with meter(events) as found:
+        pass
+    assert found.kwh is None
+    [text] = [event.data["text"] for event in heard if event.kind == "warning"]
+    assert "pip install 'danlu[energy]'" in text
+
+
+def test_the_processors_own_counters_and_where_they_begin_anew(monkeypatch, tmp_path):
+    monkeypatch.setattr(energy, "_RAPL", tmp_path)
+    zone(tmp_path, "intel-rapl:0", 900)
+    zone(tmp_path, "intel-rapl:1", 100)
+    zone(tmp_path, "intel-rapl:0:0", 5)  # a part of the first
+    with meter(Events.silent()) as found:
+        zone(tmp_path, "intel-rapl:0", 200)
+        zone(tmp_path, "intel-rapl:1", 150)
+    assert found.by == "rapl"
+    assert found.kwh == pytest.approx((300 + 50) / 1e6 / 3.6e6)
+    assert found.co2_g is None
+
+
+def test_the_machines_time_costs_too(monkeypatch):
+    assert Energy(None, 2.0).costs(1800) == {"energy": None, "machine": 1.0}
+    monkeypatch.setenv("DANLU_PRICE_HOUR", "2")
+    assert fit(job()).numbers["cost"]["machine"] >= 0
+
+
+@pytest.mark.parametrize("said", ["cheap", "-1", "nan"])
+def test_what_is_no_price(monkeypatch, said):
+    monkeypatch.setenv("DANLU_PRICE_HOUR", said)
+    with pytest.raises(RecipeError, match=f"'{said}' is no price"):
+        fit(job())
