@@ -48,7 +48,9 @@ def fit(job: Job) -> Fitted:
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     device = chosen_device(job.settings.device)
-    precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
+    job.ranks.check_same("training or checkpoint", f"{job.identity()} {saved.step if saved else None}")
+    job.ranks.share(job.module)
+    precision = saved.notes["precision"] if saved else _precision(job, device)
     run = Run(_with_rate(job, precision, saved), precision)
     wanted = memory.tell(run)
     before = guards.digest(run.changing())
@@ -63,14 +65,14 @@ def fit(job: Job) -> Fitted:
     if saved:
         run.restore(saved)
 
-    saves = Saves(run, checkpoints)
+    saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = kept_gradients(run.model, run.optimizers.values())
     faults = guards.memory_faults(job.settings.batch_size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
     with Interrupts() as interrupts, faults, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
-            reseed(job.seed, Stream.STEP, run.step)
+            reseed(job.seed, Stream.STEP, run.step, *job.ranks.own)
             batches = run.draw()
             for turn in run.turns:
                 run.begin_turn(turn)
@@ -78,6 +80,7 @@ def fit(job: Job) -> Fitted:
                     run.learn(batch)
                     for technique in run.techniques:
                         technique.after_backward(run)
+                run.add_up()
                 for technique in run.techniques:
                     technique.before_step(run)
                 run.move()
@@ -88,8 +91,9 @@ def fit(job: Job) -> Fitted:
             run.pulse.end(run.step, run.lr, len(run.chosen))
             if job.validation and run.watch.due(run.step):
                 run.look()
-            saves.save_if_due(at_once=interrupts.came is not None)
-            interrupts.raise_if_came()
+            agreed = job.ranks.greatest(interrupts.came or 0)
+            saves.save_if_due(at_once=agreed > 0)
+            interrupts.raise_for(agreed)
         run.pulse.read()
 
     for technique in run.techniques:
@@ -97,6 +101,12 @@ def fit(job: Job) -> Fitted:
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
+
+
+def _precision(job: Job, device: torch.device) -> Precision:
+    """What rank 0 decides: a measurement may come out otherwise in another process."""
+    found = job.ranks.of_first(lambda: float(decide(job.settings.precision, device) == "bf16"))
+    return "bf16" if found else "fp32"
 
 
 def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
@@ -124,6 +134,7 @@ def numbers(run: Run, wanted: Mapping[str, int]) -> dict[str, Any]:
         "precision": run.precision,
         "device": str(run.device),
         "threads": torch.get_num_threads(),
+        "ranks": run.ranks.world,
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
         "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in wanted.items()},
         "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}
