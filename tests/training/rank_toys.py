@@ -1,6 +1,6 @@
 """Trainings that several ranks share. As a program it is one rank: cases in, what each came to out, as JSON.
 
-    RANK=0 WORLD_SIZE=2 MASTER_ADDR=… MASTER_PORT=… python rank_toys.py FOLDER CASE…
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=… MASTER_PORT=… python rank_toys.py FOLDER CASE…
 """
 
 import hashlib
@@ -72,7 +72,7 @@ def stop(run):
 
 
 def fail():
-    raise DanluError("this row is broken", where="row 7")
+    raise ValueError("this row is broken")
 
 
 def judged():
@@ -170,4 +170,4 @@ if __name__ == "__main__":
         found = {}
         for case in sys.argv[2:]:
             found[case] = come_to(case, sys.argv[1])
-        print(json.dumps(found), flush=True)
+        sys.stdout.write(json.dumps(found))

@@ -87,7 +87,7 @@ def start(arguments: Sequence[str], ranks: int, timeout: float | None = None) ->
 
 
 def environment(ranks: int, timeout: float | None) -> dict[str, str]:
-    """The environment of so many ranks of this machine, all but RANK: a free port, and each its share of the threads."""
+    """The environment of so many ranks of this machine, without RANK: a free port, and each its share of threads."""
     threads = max(1, machine.cpu_threads() // ranks)
     with suppress(ValueError):
         threads = min(threads, int(os.environ.get("OMP_NUM_THREADS", threads)))
