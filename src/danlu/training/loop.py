@@ -47,14 +47,11 @@ def fit(job: Job) -> Fitted:
     """
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
-    device = chosen_device(job.settings.device)
-    job.ranks.check_same("training or checkpoint", f"{job.identity()} {saved.step if saved else None}")
-    job.ranks.share(job.module)
-    precision = saved.notes["precision"] if saved else _precision(job, device)
+    precision = _agreed(job, saved)
     run = Run(_with_rate(job, precision, saved), precision)
     wanted = memory.tell(run)
     before = guards.digest(run.changing())
-    if device.type == "cpu":
+    if run.device.type == "cpu":
         keep_freed_memory()
 
     reseed(job.seed, Stream.START)
@@ -103,9 +100,16 @@ def fit(job: Job) -> Fitted:
     return Fitted(run.step, saved.step if saved else None, numbers(run, wanted))
 
 
-def _precision(job: Job, device: torch.device) -> Precision:
-    """What rank 0 decides: a measurement may come out otherwise in another process."""
-    found = job.ranks.of_first(lambda: float(decide(job.settings.precision, device) == "bf16"))
+def _agreed(job: Job, saved: State | None) -> Precision:
+    """All ranks begin the same training with the weights of rank 0, and in the precision that it measured."""
+    job.ranks.check_same("training or checkpoint", f"{job.identity()} {saved.step if saved else None}")
+    job.ranks.share(job.module)
+    if saved:
+        kept: Precision = saved.notes["precision"]
+        return kept
+    found = job.ranks.of_first(
+        lambda: float(decide(job.settings.precision, chosen_device(job.settings.device)) == "bf16")
+    )
     return "bf16" if found else "fp32"
 
 
