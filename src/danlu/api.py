@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from danlu import recipe as recipes
-from danlu.core import machine, plugin
+from danlu.core import launch, machine, plugin
 from danlu.core.artifact import Artifact, Store
 from danlu.core.document import nearest
 from danlu.core.errors import Fault, RecipeError, RecipeFaults
@@ -21,6 +22,7 @@ from danlu.core.resolve import resolve
 bundle = lazy("danlu.bundle")
 registry_store = lazy("danlu.registry.store")
 summary = lazy("danlu.blocks.summary")
+following = lazy("danlu.training.following")
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,15 @@ def run(
 
     `overrides` are `step.option=value`. `trackers` are written as a recipe writes plug-ins (`danlu list trackers`), or
     are such plug-ins. Raises RecipeError, DataError, MachineError or GateError by who must act; finished steps stay,
-    and the next run goes on where this one stopped.
+    and the next run goes on where this one stopped. As a rank of torchrun, rank 0 runs the recipe and the others take
+    their share of its trainings.
     """
     machine.tune_threads_env()
     checked = check(recipe, *overrides, imports=imports)
     place = locate(store, checked.path)
+    rank = launch.Place.here()
+    if rank and rank.rank:
+        return Run(checked.name, place, following.follow(checked.plan(), place, rank))
     if not isinstance(trackers, list | tuple):
         raise _wrong("trackers", "a list of trackers", trackers, "trackers=['console']")
     listening = [_tracker(given) for given in trackers]
@@ -145,7 +151,8 @@ def run(
 
     events = Events([note, *(tracker.on for tracker in listening)])
     try:
-        artifacts = checked.plan().run(place, events)
+        with following.leading(rank) if rank else nullcontext():
+            artifacts = checked.plan().run(place, events)
     finally:
         for tracker in listening:
             tracker.close()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
+from danlu.core import launch
 from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")
@@ -116,14 +117,27 @@ def run(
     imports: ImportOption = None,
     track: TrackOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")] = False,
+    nproc: Annotated[int, typer.Option(min=1, help="Train in so many processes of this machine.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a process that does not come along is said to hang.")
+    ] = launch.TIMEOUT,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe. What is there already is reused, a killed run goes on where it stopped.
 
     Example:  danlu run recipes/review_sentiment.yaml tuned.epochs=3
     """
+    place = launch.Place.here()
+    if nproc > 1 and place is None:
+        lists = {"--import": imports, "--track": track}
+        given = [str(word) for flag, values in lists.items() for value in values or [] for word in (flag, value)]
+        given += ["--store", str(store)] if store else []
+        given += ["--quiet"] * quiet + ["--json"] * as_json
+        raise typer.Exit(launch.start(["run", *given, "--", str(recipe), *(overrides or [])], nproc, timeout))
     trackers = [{"console": {"quiet": quiet}}, *(document.parse(text, "--track") for text in track or [])]
     done = api.run(recipe, *overrides or [], store=store, imports=imports or [], trackers=trackers)
+    if place and place.rank:
+        return
     if as_json:
         print_json(_told(done))
         return

@@ -29,13 +29,15 @@ _LOOK = 8
 class Feed:
     """The batches of each step: an epoch sees every example once, in steps of `per_step` examples of like length.
 
-    Places from `len(job.train)` on are those of `job.before`, which only a technique chooses.
+    Of two ranks each takes every other of a step's examples, in batches of `size`. Places from `len(job.train)` on are
+    those of `job.before`, which only a technique chooses.
     """
 
     def __init__(self, job: Job, *, size: int, accumulate: int) -> None:
         self._examples = [*job.train, *job.before] if job.before else job.train
         self._task, self._processor, self._seed = job.task, job.processor, job.seed
-        self._size, self._sizes = size, lengths(job.train, job.processor)
+        self._ranks, self._sizes = job.ranks, lengths(job.train, job.processor)
+        self.size = math.ceil(size / job.ranks.world)
         before = lengths(job.before, job.processor)
         self._tokens = np.concatenate([self._sizes, before]) if len(before) else self._sizes
         self.per_step = size * accumulate
@@ -69,7 +71,8 @@ class Feed:
         return Work(int(sizes.sum()), int(np.square(sizes).sum()), scored)
 
     def batches(self, chosen: Sequence[int], step: int) -> list[Batch]:
-        """The chosen examples varied and collated, at most `size` in a batch; numpy arrays.
+        """The chosen examples varied and collated, at most `size` in a batch; numpy arrays. Of several
+        ranks each makes its share.
 
         Where that takes more than `WORTH` of the time, those of the next step are made in a thread meanwhile. They are
         the same, a function of what is chosen and of the step; what a technique then draws otherwise is made anew.
@@ -95,11 +98,12 @@ class Feed:
 
     def made(self, chosen: Sequence[int], step: int) -> list[Batch]:
         """The same without a thread, and without a trace here."""
-        drawn = [self._examples[k] for k in chosen]
+        places = range(len(chosen))[self._ranks.rank :: self._ranks.world]
+        drawn = [self._examples[chosen[place]] for place in places]
         if type(self._task).vary is not Task.vary:
-            rngs = (generator(self._seed, Stream.VARY, step, place) for place in range(len(drawn)))
+            rngs = (generator(self._seed, Stream.VARY, step, place) for place in places)
             drawn = [self._task.vary(example, rng) for example, rng in zip(drawn, rngs, strict=True)]
-        return list(collated(drawn, self._task, self._processor, self._size))
+        return list(collated(drawn, self._task, self._processor, self.size))
 
 
 def sorted_batches(examples: Sequence[Example], task: Task, processor: Processor, size: int) -> Iterator[Batch]:

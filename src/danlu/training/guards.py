@@ -42,6 +42,21 @@ def check_techniques(techniques: Sequence[Technique], *, descends: bool) -> None
         raise RecipeError(what, where="techniques", do=f"leave {idle[0]} out, or choose a backbone that descends")
 
 
+def check_parallel(techniques: Sequence[Technique], world: int, *, descends: bool) -> None:
+    """Raise RecipeError for what several ranks can't do together: only gradients are added up over them."""
+    if world == 1:
+        return
+    alone = "run it in one process first (without --nproc or torchrun); the next run reuses its result"
+    if not descends:
+        what = f"this model counts instead of descending a gradient, so {world} ranks can't share its training"
+        raise RecipeError(what, where="backbone", do=alone)
+    for technique in techniques:
+        for moment in ("draw", "backward"):
+            if defines(technique, moment):
+                what = f"{technique.name} replaces the {moment} of a step, which {world} ranks share"
+                raise RecipeError(what, where=f"techniques.{technique.name}", do=f"leave it out, or {alone}")
+
+
 def check_trained(turn: str, trained: Mapping[str, Tensor]) -> None:
     """Raise RecipeError for a turn that would train nothing."""
     if not trained:

@@ -36,11 +36,11 @@ class Interrupts:
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
 
-    def raise_if_came(self) -> None:
-        """Raise what the signal would have raised: KeyboardInterrupt, or SystemExit with code 143."""
-        if self.came == signal.SIGINT:
+    def raise_for(self, number: int) -> None:
+        """Raise what the signal would have raised: KeyboardInterrupt, or SystemExit with code 143; nothing for 0."""
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.came == signal.SIGTERM:
+        if number == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
 
     def __exit__(

@@ -17,6 +17,7 @@ from torch import nn
 
 from danlu.contracts import Arrays, Backbone, Example, Method, Processor, Task, Technique
 from danlu.core.events import Events
+from danlu.training.ranks import ALONE, Ranks
 from danlu.training.settings import TrainSettings
 from danlu.training.watch import Better
 
@@ -58,6 +59,8 @@ class Job:
     looked: Callable[[nn.Module, int], None] = field(default=lambda module, step: None)
     """Called after each look at the validation set, with the module as it answers and the steps done."""
     range_test: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Ranks = ALONE
+    """The processes that share this training; each of them has the same job."""
 
     def identity(self) -> str:
         """What makes a checkpoint this training's own: settings, weights' names and shapes, sizes of the examples."""

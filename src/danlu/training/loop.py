@@ -48,12 +48,11 @@ def fit(job: Job) -> Fitted:
     """
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
-    device = chosen_device(job.settings.device)
-    precision = saved.notes["precision"] if saved else decide(job.settings.precision, device)
+    precision = _agreed(job, saved)
     run = Run(_with_rate(job, precision, saved), precision)
     expected = dry.tell(run, saved.step if saved else 0)
     before = guards.digest(run.changing())
-    if device.type == "cpu":
+    if run.device.type == "cpu":
         keep_freed_memory()
 
     reseed(job.seed, Stream.START)
@@ -64,14 +63,14 @@ def fit(job: Job) -> Fitted:
     if saved:
         run.restore(saved)
 
-    saves = Saves(run, checkpoints)
+    saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = kept_gradients(run.model, run.optimizers.values())
     full = guards.memory_faults(job.settings.batch_size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
     with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
-            reseed(job.seed, Stream.STEP, run.step)
+            reseed(job.seed, Stream.STEP, run.step, *job.ranks.own)
             batches = run.draw()
             for turn in run.turns:
                 run.begin_turn(turn)
@@ -79,6 +78,7 @@ def fit(job: Job) -> Fitted:
                     run.learn(batch)
                     for technique in run.techniques:
                         technique.after_backward(run)
+                run.add_up()
                 for technique in run.techniques:
                     technique.before_step(run)
                 run.move()
@@ -89,8 +89,9 @@ def fit(job: Job) -> Fitted:
             run.pulse.end(run.step, run.lr, len(run.chosen), run.work())
             if job.validation and run.watch.due(run.step):
                 run.look()
-            saves.save_if_due(at_once=stop.came is not None)
-            stop.raise_if_came()
+            agreed = job.ranks.greatest(stop.came or 0)
+            saves.save_if_due(at_once=agreed > 0)
+            stop.raise_for(agreed)
         run.pulse.read()
 
     for technique in run.techniques:
@@ -98,6 +99,19 @@ def fit(job: Job) -> Fitted:
     run.take_best()
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
+
+
+def _agreed(job: Job, saved: State | None) -> Precision:
+    """All ranks begin the same training with the weights of rank 0, and in the precision that it measured."""
+    job.ranks.check_same("training or checkpoint", f"{job.identity()} {saved.step if saved else None}")
+    job.ranks.share(job.module)
+    if saved:
+        kept: Precision = saved.notes["precision"]
+        return kept
+    found = job.ranks.of_first(
+        lambda: float(decide(job.settings.precision, chosen_device(job.settings.device)) == "bf16")
+    )
+    return "bf16" if found else "fp32"
 
 
 def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
@@ -129,6 +143,7 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
         "precision": run.precision,
         "device": str(run.device),
         "threads": torch.get_num_threads(),
+        "ranks": run.ranks.world,
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
         "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in expected.memory.items()},
         "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}

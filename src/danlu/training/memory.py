@@ -39,7 +39,7 @@ def _activations(run: Run) -> int:
     finally:
         for part in training:
             part.training = True
-    return kept * min(run.settings.batch_size, len(long)) // len(longest)
+    return kept * min(run.feed.size, len(long)) // len(longest)
 
 
 def tell(run: Run) -> dict[str, int]:

@@ -22,7 +22,7 @@ from danlu.training.groups import groups
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
-from danlu.training.randomness import Stream, generator
+from danlu.training.randomness import Stream, generator, reseed
 from danlu.training.settings import FROM_SCRATCH, or_own
 from danlu.training.throughput import Work
 from danlu.training.watch import Watch
@@ -42,9 +42,11 @@ class Run:
             raise DataError("the training set is empty", where="train", do="check the source and the operators")
         self.job, self.settings, self.precision = job, job.settings, precision
         self.task, self.backbone, self.events, self.seed = job.task, job.backbone, job.events, job.seed
-        self.techniques = tuple(job.techniques)
+        self.techniques, self.ranks = tuple(job.techniques), job.ranks
         self.device = chosen_device(job.settings.device)
         self.on = f"{self.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        if self.ranks.world > 1:
+            self.on += f", {self.ranks.world} ranks"
         self.model = job.module.to(self.device).train()
         self.taught = self.model if isinstance(self.model, SelfTaught) else None
         self.beside = self._models_beside()
@@ -89,6 +91,7 @@ class Run:
 
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
+        guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
         self._varying = any(guards.defines(technique, "vary") for technique in self.techniques)
         rate = self.job.range_test.get("lr") if self.settings.lr == "find" else self.settings.lr
@@ -184,16 +187,18 @@ class Run:
         for k, technique in enumerate(self.techniques):
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
         drawn = self.feed.batches(self.chosen, self.step)
-        self.total = float(sum(batch.count.sum() for batch in drawn))
+        self.total = self.ranks.sum(float(sum(batch.count.sum() for batch in drawn)))
         batches = [self.placed(batch) for batch in drawn]
         if self._varying and self.total:
             batches = [self._varied(batch, place) for place, batch in enumerate(batches)]
-            before, self.total = self.total, float(sum(batch.count.sum() for batch in batches))
+            varied = float(sum(batch.count.sum() for batch in batches))
+            before, self.total = self.total, self.ranks.sum(varied)
             self.divisor *= self.total / before
         self.divisor = self.divisor or self.total or 1.0
         return batches
 
     def _varied(self, batch: Batch, place: int) -> Batch:
+        place = place * self.ranks.world + self.ranks.rank
         for k, technique in enumerate(self.techniques):
             batch = technique.vary(batch, self, generator(self.seed, Stream.MIX, self.step, place, k))
         return batch
@@ -237,6 +242,12 @@ class Run:
         else:
             (loss.sum() / self.divisor).backward()  # type: ignore[no-untyped-call]
         return loss.detach().sum()
+
+    def add_up(self) -> None:
+        """Add up the gradients and losses of all ranks; what is drawn from now on is the same in each."""
+        if self.ranks.world > 1:
+            self._said = self.ranks.add_up(list(self.moved[self.turn.name].values()), self._said)
+            reseed(self.seed, Stream.STEP, self.step)
 
     def move(self) -> None:
         """Clip the gradients and move the weights, at the learning rate of this step."""
@@ -290,11 +301,16 @@ class Run:
         """Measure the validation set, and remember the weights when they are the best so far."""
         judge = self.job.judge
         with self.answering():
-            number = judge.measure(self.model, self.device) if judge else self._validation_loss()
+            number = self.ranks.of_first(self._measured)
             if self.watch.add(self.step, number) and self.settings.keep == "best":
                 self.watch.best_weights = {name: tensor.detach().clone() for name, tensor in self.changing().items()}
-            self.job.looked(self.model, self.step)
+            if self.ranks.rank == 0:
+                self.job.looked(self.model, self.step)
         self.events.numbers(step=self.step, **{f"validation_{judge.name if judge else 'loss'}": number})
+
+    def _measured(self) -> float:
+        judge = self.job.judge
+        return judge.measure(self.model, self.device) if judge else self._validation_loss()
 
     def _validation_loss(self) -> float:
         """Σ loss / Σ count of the first turn over the validation set, as in a step."""

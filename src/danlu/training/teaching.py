@@ -22,6 +22,7 @@ from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge, chosen_device
 from danlu.training.loop import fit
 from danlu.training.randomness import Stream, reseed
+from danlu.training.ranks import present
 from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Teaching(TrainSettings, Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `trained/`, for some methods `merged/`, and `forms.json`; raises what `fit` raises."""
+        ranks, named = present(), {name: artifact.key for name, artifact in inputs.items()}
+        ranks.call({"step": out.about["step"], "key": out.key, "inputs": named})
         data = DataSet.open(inputs["dataset"].path)
         old = DataSet.open(inputs["before"].path) if "before" in inputs else None
         base = Base.of(inputs["base"].path) if "base" in inputs else None
@@ -74,6 +77,7 @@ class Teaching(TrainSettings, Stage):
             seed=self.seed,
             work=out.work,
             events=events,
+            ranks=ranks,
             looked=lambda module, step: self.looked(
                 Predictor(TorchForm(module, backbone, str(chosen_device(self.device))), data.task, processor),
                 step,
@@ -82,6 +86,8 @@ class Teaching(TrainSettings, Stage):
             ),
         )
         fitted = fit(job)
+        if ranks.rank:
+            return
         out.numbers |= fitted.numbers
         if fitted.resumed_at is not None:
             out.notes.append(f"resumed at step {fitted.resumed_at} of {fitted.numbers['steps_planned']}")

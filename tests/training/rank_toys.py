@@ -1,0 +1,173 @@
+"""Trainings that several ranks share. As a program it is one rank: cases in, what each came to out, as JSON.
+
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=… MASTER_PORT=… python rank_toys.py FOLDER CASE…
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import training_toys as toys
+from torch import nn
+
+from danlu.blocks import table_gradients
+from danlu.core.errors import DanluError
+from danlu.core.launch import Place, environment
+from danlu.training.job import Judge
+from danlu.training.loop import fit
+from danlu.training.ranks import joined, present
+
+
+class Stop(Exception):
+    """The end of a training before its time, in every rank."""
+
+
+class Idle(toys.Tagger):
+    """A tagger with a weight that no pass uses, and one that only long inputs use."""
+
+    def __init__(self):
+        super().__init__(dropout=0.0)
+        self.unused, self.seldom = nn.Linear(2, 2), nn.Linear(3, 3)
+
+    def forward(self, ids):
+        said = super().forward(ids)
+        return {"logits": self.seldom(said["logits"])} if ids.shape[1] > 12 else said
+
+
+class Noise(toys.EMA):
+    """Adds to the gradient what it draws."""
+
+    def before_step(self, run):
+        for weight in run.trained().values():
+            weight.grad.add_(toys.torch.randn_like(weight) * 0.01)
+
+
+class Draws(toys.EMA):
+    """Chooses the examples itself."""
+
+    def draw(self, chosen, run, rng):
+        return chosen[:1]
+
+
+def act(what):
+    """A technique by which rank 1 does something in its fourth step."""
+
+    def see(run):
+        if run.ranks.rank == 1 and run.step == 3:
+            what()
+
+    return toys.Look(see)
+
+
+def stop(run):
+    if run.step == 4:
+        raise Stop
+
+
+def fail():
+    raise ValueError("this row is broken")
+
+
+def judged():
+    """A number that no two processes agree on."""
+    return Judge("mood", "higher", lambda module, device: float(os.getpid() % 1000))
+
+
+def quiet(task=None, module=None, **options):
+    return toys.job(task or toys.Tagging(), module or toys.Tagger(dropout=0.0), **{"steps": 8, "lr": 0.02} | options)
+
+
+CASES = {
+    "plain": quiet,
+    "accumulate": lambda **k: quiet(accumulate=3, n=29, **k),
+    "varied": lambda **k: quiet(toys.NoisyTagging(), n=20, **k),
+    "few": lambda **k: quiet(n=5, batch_size=2, **k),
+    "turns": lambda **k: quiet(toys.Adversaries(), still_pair(), **k),
+    "beside": lambda **k: quiet(toys.BesideTagging(), **k),
+    "idle": lambda **k: quiet(module=Idle(), **k),
+    "techniques": lambda **k: quiet(techniques=(toys.EWC(), toys.EMA(), Noise()), **k),
+    "dropped": lambda **k: quiet(module=toys.Tagger(dropout=0.5), **k),
+    "watched": lambda **k: quiet(
+        validation=toys.examples(toys.Tagging(), 10, skip=40), evaluate_every=2, patience=2, lr=0.5, **k
+    ),
+    "judged": lambda **k: quiet(validation=toys.examples(toys.Tagging(), 4), evaluate_every=2, judge=judged(), **k),
+    "one": lambda **k: quiet(checkpoint_steps=1, **k),
+    "two": lambda **k: quiet(module=toys.Tagger(dropout=0.5), checkpoint_steps=1, **k),
+    "counting": lambda **k: quiet(module=toys.Counting(), **k),
+    "private": lambda **k: quiet(techniques=(toys.DP2(),), **k),
+    "draws": lambda **k: quiet(techniques=(Draws(),), **k),
+    "seeds": lambda **k: quiet(seed=present().rank, **k),
+    "dies": lambda **k: quiet(techniques=(act(lambda: os.kill(os.getpid(), signal.SIGKILL)),), **k),
+    "hangs": lambda **k: quiet(techniques=(act(lambda: time.sleep(60)),), **k),
+    "fails": lambda **k: quiet(techniques=(act(fail),), **k),
+}
+
+
+def still_pair():
+    pair = toys.Pair()
+    pair.tagger.drop.p = 0.0
+    return pair
+
+
+def come_to(case, folder):
+    """What a case comes to: losses, weights' digest, looks. `two!` is stopped after four steps; both sorts resume."""
+    name = case.rstrip("!")
+    options = {"work": Path(folder) / name} if name in ("one", "two") else {}
+    table_gradients.SMALLEST = 1 if name == "plain" else 2**20
+    job = CASES[name](**options)
+    job.ranks = present()
+    if case.endswith("!"):
+        job.techniques = (*job.techniques, toys.LookAfter(stop))
+    else:
+        job.techniques = (*job.techniques, toys.LookAfter(lambda run: None))
+    try:
+        fitted = fit(job)
+    except (Stop, DanluError) as fault:
+        return {"error": str(fault)}
+    digest = hashlib.sha256()
+    for weight in job.module.parameters():
+        digest.update(weight.detach().numpy().tobytes())
+    numbers = fitted.numbers
+    return {
+        "loss": [loss for _, loss in numbers["loss"]],
+        "weights": [weight.detach().sum().item() for weight in job.module.parameters()],
+        "sha256": digest.hexdigest(),
+        "looks": numbers["validation"]["looks"],
+        "resumed_at": fitted.resumed_at,
+    }
+
+
+def together(folder, *cases, world=2, timeout=60.0):
+    """Run the cases in so many ranks; returns what each rank said (None: it died) and the ranks' exit codes."""
+    env = environment(world, timeout) | {"DANLU_LAUNCHER": "0"}
+    command = [sys.executable, __file__, str(folder), *cases]
+    ranks = [subprocess.Popen(command, env=env | {"RANK": str(k)}, stdout=subprocess.PIPE) for k in range(world)]
+    try:
+        said = [rank.communicate(timeout=120)[0] for rank in ranks[:1]]
+        for rank in ranks[1:]:
+            try:
+                said.append(rank.communicate(timeout=10)[0])
+            except subprocess.TimeoutExpired:
+                said.append(b"")
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    return [json.loads(text) if text.strip() else None for text in said]
+
+
+if __name__ == "__main__":
+    here = Place.here()
+    assert here is not None
+    with joined(here):
+        found = {}
+        for case in sys.argv[2:]:
+            found[case] = come_to(case, sys.argv[1])
+        sys.stdout.write(json.dumps(found))
