@@ -6,7 +6,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from danlu.blocks import known_words
 from danlu.blocks.known_words import KnownWords
-from danlu.blocks.tokens import TextProcessor
+from danlu.blocks.special_tokens import BERT
+from danlu.plugins.tokenizers.wordpiece import Wordpiece
 
 TEXTS = ["A warm, funny film: don't miss it!", "酒店房间很好，film 不错 café", "naïve Über ① ﬁsh"]
 SIGNS = [
@@ -30,7 +31,7 @@ SIGNS = [
 
 @pytest.fixture(scope="module")
 def processor():
-    return TextProcessor.learn(TEXTS, 200, 512)
+    return Wordpiece().learn(TEXTS, BERT, 512)
 
 
 @pytest.mark.parametrize("seed", range(10))

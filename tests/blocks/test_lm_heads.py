@@ -2,7 +2,18 @@ import copy
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
 from danlu.blocks import lm_heads
 
@@ -24,7 +35,17 @@ def _gpt2():
     return GPT2LMHeadModel(GPT2Config(**_GPT2, **_RATES)), True
 
 
-@pytest.fixture(params=[_bert, _llama, _gpt2], ids=["bert", "llama", "gpt2"])
+def _roberta():
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return RobertaForMaskedLM(RobertaConfig(hidden_size=32, **_SMALL, **rates, pad_token_id=1)), False
+
+
+def _modern():
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+    return ModernBertForMaskedLM(ModernBertConfig(hidden_size=32, **_SMALL, **special)), False
+
+
+@pytest.fixture(params=[_bert, _roberta, _modern, _llama, _gpt2], ids=["bert", "roberta", "modern", "llama", "gpt2"])
 def pair(request):
     """The library's own model, and the same one asked where its word is wanted."""
     torch.manual_seed(0)

@@ -36,6 +36,7 @@ from conformance.broken_data import (
     heavy,
     unpointed,
 )
+from conformance.broken_descent import Amnesic, Counting, Lazy, Low, Negative, Peeking, Stubborn
 from conformance.broken_fresh import Boundless, Partial, Secretive, Steady, Threaded
 from conformance.broken_models import (
     Blind,
@@ -156,6 +157,13 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "check_answers_can_be_compared": (Lopsided, "a distance is .* at most 1"),
     "check_answers_match_their_schema": (Mislabelled, "is not what its schema says"),
     "check_the_sample_can_be_learnt": (Clairvoyant, "an untrained model gets 100% of the sample right"),
+    "check_every_weight_moves_and_the_model_learns": (Lazy, "it leaves weights as they were"),
+    "check_the_rate_is_obeyed": (Stubborn, "it moves weights at a learning rate of 0"),
+    "check_its_state_is_all_there_is": (Amnesic, "it goes on differently"),
+    "check_every_step_has_a_rate": (Negative, "the factor of step"),
+    "check_the_highest_rate_is_reached": (Low, "no factor is above 0.5"),
+    "check_it_is_a_function_of_the_step": (Counting, "depend on what was asked before"),
+    "check_what_comes_next_is_not_seen": (Peeking, "when later tokens change"),
     "check_the_structure_is_no_accident": (Whimsical, "head.bias is drawn from elsewhere"),
     "check_the_processor_survives_the_disk": (Losing, "the processor gives other arrays"),
     "check_the_processor_needs_no_torch": (Entangled, "imports torch"),

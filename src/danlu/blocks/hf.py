@@ -119,19 +119,20 @@ def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
     config = _for_head(read_config(folder), head, pad_id, dropout)
     try:
         with quiet(), no_init_weights():
-            module = _class(config, head).from_config(config, dtype=torch.float32)
+            module = _class(config, head, most=1).from_config(config, dtype=torch.float32)
             module.tie_weights()  # what is tied is structure; without weights to set, the library leaves it
             return speed_up(module, head)
     except RecipeError as error:
         raise DataError(error.what, where=str(folder), do=error.do) from error
 
 
-def _class(config: Any, head: Head) -> Any:
-    """The library's class for a configuration and a head. Raises RecipeError when there is none."""
-    for kind in _CLASSES.get(head.per, ()):
+def _class(config: Any, head: Head, most: int | None = None) -> Any:
+    """The library's class for a configuration and a head, of the first `most`. Raises RecipeError when there is none."""
+    for kind in _CLASSES.get(head.per, ())[:most]:
         if type(config) in kind._model_mapping:
             return kind
-    what = f"transformers has no {head.per} head for a model of the type {config.model_type!r}"
+    noun = "classifier" if head.per == "input" else f"{head.per} head"
+    what = f"transformers has no {noun} for a model of the type {config.model_type!r}"
     raise RecipeError(what, where="backbone", do="`danlu list backbones` names the heads of each")
 
 

@@ -153,7 +153,14 @@ def _apart(model: Any, segments: Tensor) -> dict[str, Tensor]:
     begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
     place = torch.arange(length, device=segments.device).expand_as(segments)
     start = torch.where(begins, place, 0).cummax(1).values
-    return {"attention_mask": same, "position_ids": place - start}
+    return {"attention_mask": same, "position_ids": place - start + _first_position(model)}
+
+
+def _first_position(model: Any) -> int:
+    """RoBERTa's positions begin behind the one that stands for padding."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
 
 
 # ---- the loss --------------------------------------------------------------------------------------------------------

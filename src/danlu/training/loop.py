@@ -50,7 +50,6 @@ def fit(job: Job) -> Fitted:
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
     run = Run(_with_rate(job, precision, saved), precision)
-    expected = dry.tell(run, saved.step if saved else 0)
     before = guards.digest(run.changing())
     if run.device.type == "cpu":
         keep_freed_memory()
@@ -62,6 +61,7 @@ def fit(job: Job) -> Fitted:
         technique.start(run)
     if saved:
         run.restore(saved)
+    expected = dry.tell(run, run.step)
 
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = kept_gradients(run.model, run.optimizers.values())

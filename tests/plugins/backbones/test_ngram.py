@@ -17,12 +17,12 @@ TEXTS = ["the cat sat on the mat", "the dog sat on the cat", "a cat and a dog sa
 
 
 def conforming(folder):
-    return {"ngram": {"tokenizer": {"wordpiece": 120}}}
+    return {"ngram": {}}
 
 
 @pytest.fixture
 def backbone():
-    return Ngram(order=3, tokenizer={"wordpiece": 120})
+    return Ngram(order=3)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_loss_is_that_of_every_token_but_the_first(taught, processor):
 
 @pytest.mark.parametrize("order", [1, 3, 5])
 def test_it_survives_the_disk(order, processor, tmp_path):
-    backbone = Ngram(order=order, tokenizer={"wordpiece": 120})
+    backbone = Ngram(order=order)
     module = backbone.build(HEAD, processor, None)
     module.update(batch_of(processor, TEXTS))
     backbone.save(tmp_path, module, processor)
@@ -125,7 +125,7 @@ def test_it_survives_the_disk(order, processor, tmp_path):
 def test_a_higher_order_is_surer_of_what_it_has_seen(processor):
     likely = []
     for order in (1, 2, 3):
-        module = Ngram(order=order, tokenizer={"wordpiece": 120}).build(HEAD, processor, None)
+        module = Ngram(order=order).build(HEAD, processor, None)
         likely.append(-float(module.update(batch_of(processor, TEXTS)).sum()))
     assert likely == sorted(likely)
     assert likely[2] > likely[0] + 50

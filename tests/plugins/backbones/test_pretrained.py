@@ -17,7 +17,7 @@ from danlu.blocks import hf
 from danlu.blocks.tensors import to_torch
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Example, Head, collate
-from danlu.core.errors import DataError, RecipeError
+from danlu.core.errors import DataError
 from danlu.plugins.backbones.pretrained import Pretrained
 
 HEAD = Head("input", 3, ("a", "b", "c"))
@@ -196,8 +196,8 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
 
 
 def test_another_shape_of_answer_is_refused(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="has no position head"):
-        start(folder, Head("position", 3))
+    with pytest.raises(DataError, match="has no features head"):
+        start(folder, Head("features", 3))
 
 
 def test_dropout_replaces_every_rate(folder: Path) -> None:

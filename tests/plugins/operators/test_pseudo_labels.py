@@ -108,6 +108,7 @@ def prepared(tmp_path, folder, **options):
             "source": {"csv": str(tmp_path / "half.csv")},
             "task": {"text_classification": {"text": "said", "label": "mood"}},
             "operators": [{"pseudo_labels": {"model": str(folder), "confidence": 0.5, **options}}],
+            "split": {"near": None},  # the sample's sentences are near one another
         }
     }
     return danlu.run({"name": "half", "steps": steps}, store=tmp_path / "store", trackers=[])

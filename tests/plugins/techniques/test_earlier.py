@@ -200,13 +200,13 @@ def test_less_is_forgotten():
         assert forgetful((technique,)) > plain + 0.05, technique
 
 
-@pytest.mark.parametrize(("name", "needed"), [("replay", "before"), ("ewc", "before"), ("lwf", "start")])
+@pytest.mark.parametrize(("name", "needed"), [("replay", "before"), ("ewc", "before"), ("lwf", "base")])
 def test_check_tells_which_input_the_step_lacks(tmp_path, name, needed):
     steps = "data: {do: prepare, source: synthetic, task: text_classification}\n  first: {do: finetune}\n"
     path = tmp_path / "x.yaml"
     path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}]}}\n")
     with pytest.raises(RecipeError, match=f"{name} wants the step's input `{needed}`"):
         recipe.load(path)
-    given = {"before": "$data", "start": "$first"}[needed]
+    given = {"before": "$data", "base": "$first"}[needed]
     path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}], {needed}: {given}}}\n")
     assert recipe.load(path).steps[-1].inputs[needed] == given[1:]
