@@ -137,8 +137,10 @@ class Average(Technique):
 class Killer(Technique):
     """Notes what a step led to, draws random numbers that nobody expects, and kills the process (-9)."""
 
-    def start(self, run):
-        LOSSES.clear()  # of what was tried out before the first step
+    def draw(self, chosen, run, rng):
+        if not SEEN:
+            LOSSES.clear()  # of what was tried out before the first step
+        return chosen
 
     def after_step(self, run):
         SEEN[run.step] = [state_sha256(run.state()), *LOSSES]
