@@ -69,7 +69,7 @@ def test_a_small_gpt_writes_and_is_published(tmp_path: Path) -> None:
     assert [one["step"] for one in said] == [2, 2, 4, 4]
     scores = run["score"].json("scores.json")
     assert list(scores["metrics"])[:2] == ["perplexity", "bits_per_character"]
-    assert list(scores["baselines"]) == ["ngram"]
+    assert list(scores["baselines"]) == ["ngram_3"]
     model = danlu.load("shakespeare-gpt", store=tmp_path / "store")
     *pieces, (_, answer) = model.stream({"text": "To be", "most": 5})
     assert "".join(pieces) == answer["text"]

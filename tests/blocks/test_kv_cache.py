@@ -98,10 +98,10 @@ def test_a_state_stays_what_it_was_whoever_goes_on_from_it(module):
     for _ in range(2):
         for ids, expected in zip(whole, plain, strict=True):
             found = kv_cache.resume(module, [_example(ids, past)])[0][0]["logits"]
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
     together = kv_cache.resume(module, [_example(ids, past) for ids in whole])
     for (found, _), expected in zip(together, plain, strict=True):
-        np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
+        np.testing.assert_allclose(found["logits"], expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
@@ -118,7 +118,7 @@ def test_talks_of_any_length_come_and_go(module, monkeypatch):
         for k, (outputs, state) in zip(going, answered, strict=True):
             ids = talks[k][0]
             expected = module(torch.tensor([ids]), at=torch.tensor([[len(ids) - 1]]))["logits"][0]
-            np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+            np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5, rtol=1e-5)
             more = [int(t) for t in rng.integers(3, PROCESSOR.size, 1 + (step + k) % 3)]
             talks[k] = (ids + more, state)
 

@@ -33,14 +33,14 @@ def trained(folder, backbone, **options):
 def batches(monkeypatch):
     """The texts of each batch of each step, as the model got them, each as its ids without padding."""
     noted = []
-    plain = Feed._made
+    plain = Feed.made
 
     def made(self, chosen, step):
         batches = plain(self, chosen, step)
         noted.append((step, [[tuple(row[row != 0].tolist()) for row in b.inputs["input_ids"]] for b in batches]))
         return batches
 
-    monkeypatch.setattr(Feed, "_made", made)
+    monkeypatch.setattr(Feed, "made", made)
     return noted
 
 

@@ -127,7 +127,7 @@ def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
 
 
 def _class(config: Any, head: Head, most: int | None = None) -> Any:
-    """The library's class for a configuration and a head, of the first `most`. Raises RecipeError when there is none."""
+    """The library's class for a configuration and a head, of the first `most`; raises RecipeError if there is none."""
     for kind in _CLASSES.get(head.per, ())[:most]:
         if type(config) in kind._model_mapping:
             return kind
