@@ -12,6 +12,7 @@ from danlu import bundle
 from danlu.blocks import masking
 from danlu.core.artifact import Store
 from danlu.core.errors import DataError, RecipeError
+from danlu.core.events import Events
 from danlu.stages.evaluate import Evaluate
 from danlu.stages.finetune import Finetune
 from danlu.stages.prepare import Prepare
@@ -144,3 +145,27 @@ def test_a_model_that_writes_is_measured_beside_n_grams_of_its_own_tokens(store)
     html = (artifact.path / "report.html").read_text()
     assert "<h2>Training</h2>" in html
     assert "What it answered as it learnt." in html
+
+
+def test_a_sample_that_a_kill_cut_short_is_left_out(store, tmp_path):
+    draft = store.draft("f" * 64, kind="model", step="x", stage="pretrain", settings={}, inputs={})
+    stage, answers = Pretrain(samples=("a [MASK]",)), [{"text": "a b"}]
+    events = Events.silent()
+    draft.work.joinpath("samples.jsonl").write_text('\n{"step": 1, "input": "a [MASK]", "answer": 1}\n{"step": 2, "inp')
+    stage.looked(lambda samples: answers, 2, draft, events)
+    stage.finish(draft)
+    said = [json.loads(line) for line in (draft.path / "samples.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["answer"]) for one in said] == [(1, 1), (2, {"text": "a b"})]
+    draft.work.joinpath("samples.jsonl").unlink()
+    draft.work.joinpath("samples.jsonl").mkdir()  # a disk that refuses it
+    stage.looked(lambda samples: answers, 3, draft, events)
+
+
+def test_the_order_of_the_rows_is_part_of_what_was_cut(store):
+    rows = [{"text": f"{masking.SAMPLE[k % 4]} number {k}"} for k in range(60)]
+    one, other = (_prepared(store, {"masked_lm": {"length": 16}}, some) for some in (rows, rows[::-1]))
+    before = {folder.name for folder in (store.path / "tokens").glob("*")}
+    for data in (one, other):
+        run_stage(store, Pretrain(backbone=BERT, steps=1, **FAST), dataset=data)
+    made = {folder.name for folder in (store.path / "tokens").glob("*")} - before
+    assert len(made) == (4 if one.digest != other.digest else 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,7 @@ from danlu.core.files import disk_faults, publish_dir, temp_beside
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
 _AT_ONCE = 1000
+_FORGOTTEN_S = 86_400
 _IDS, _ENDS = "ids.npy", "ends.npy"
 
 
@@ -71,6 +73,9 @@ class Corpus:
 def _make(final: Path, write: Callable[[Path], None]) -> None:
     """A folder written whole or not at all; who is second finds it made."""
     made = temp_beside(final)
+    for left in final.parent.glob(".tmp-*"):  # of a process that was killed
+        if time.time() - left.stat().st_mtime > _FORGOTTEN_S:
+            shutil.rmtree(left, ignore_errors=True)
     try:
         with disk_faults(final):
             made.mkdir(parents=True)

@@ -379,7 +379,7 @@ class Store:
                 inputs = artifacts[key].manifest["inputs"].values() if key in artifacts else ()
                 open_ends += [told["key"] for told in inputs if told["key"] not in needed]
             idle = [folder for folder in (self.path / "work").iterdir() if folder.name not in needed]
-            idle += (self.path / "tokens").glob("*")  # texts cut into tokens: made again when they are wanted
+            idle += (self.path / "tokens").glob("[!.]*")  # texts cut into tokens: made again when they are wanted
             gone = [a for key, a in artifacts.items() if key not in needed and not (broken and keep)]
             size = left + freed_by([*idle, *(artifact.path for artifact in gone)])
             cleaned = Cleaned(size, tuple(gone), tuple(broken))

@@ -39,19 +39,35 @@ class Pretrain(Teaching):
     """Inputs whose answers are shown at every look at the validation rows, as `predict` would give them."""
 
     def looked(self, predictor: Predictor, step: int, out: Draft, events: Events) -> None:
-        """Ask the samples, tell them, and keep them beside the checkpoints until the model is written."""
+        """Ask the samples, tell them, and keep them beside the checkpoints until the model is written.
+
+        A disk that refuses them is a warning: training is worth more.
+        """
         answers = predictor(self.samples) if self.samples else []
-        with (out.work / _SAMPLES).open("a", encoding="utf-8") as file:
-            for x, answer in zip(self.samples, answers, strict=True):
-                file.write(json.dumps({"step": step, "input": x, "answer": answer}, ensure_ascii=False) + "\n")
-                text = answer.get("text", answer) if isinstance(answer, dict) else answer
-                events.note(f"at step {step}: {x} … {text}")
+        said = [{"step": step, "input": x, "answer": a} for x, a in zip(self.samples, answers, strict=True)]
+        for one in said:
+            text = one["answer"].get("text", one["answer"]) if isinstance(one["answer"], dict) else one["answer"]
+            events.note(f"at step {step}: {one['input']} … {text}")
+        try:
+            with (out.work / _SAMPLES).open("a", encoding="utf-8") as file:
+                file.write("".join(f"\n{json.dumps(one, ensure_ascii=False)}" for one in said))
+        except OSError as error:
+            events.warn(f"the samples of step {step} are told here alone; they can't be kept: {error}")
 
     def finish(self, out: Draft) -> None:
         """`samples.jsonl`: what the model said of each sample at each look; a step that was repeated counts once."""
         path = out.work / _SAMPLES
         if self.samples and path.is_file():
-            said = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+            said = [one for line in path.read_text("utf-8", errors="replace").split("\n") if (one := _read(line))]
             once = {(one["step"], json.dumps(one["input"])): one for one in said}
             lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in once.values())
             (out.path / _SAMPLES).write_text("".join(lines), encoding="utf-8")
+
+
+def _read(line: str) -> dict[str, Any] | None:
+    """A line of the samples; None for one that a kill cut short, whose look was repeated after it."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return found

@@ -17,6 +17,7 @@ from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique
+from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge, chosen_device
@@ -26,7 +27,7 @@ from danlu.training.ranks import present
 from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
 
 if TYPE_CHECKING:
-    from danlu.core.artifact import Artifact, Draft
+    from danlu.core.artifact import Draft
     from danlu.core.events import Events
 
 
@@ -140,7 +141,7 @@ class Teaching(TrainSettings, Stage):
                 lambda: data.each(split),
                 processor,
                 out.store / "tokens",
-                (data.info["digests"][split], split),
+                (Artifact.read(data.folder).digest, split),  # a split's own digest says nothing of the order
                 lambda done: events.progress(f"encoding {split}", done, count, "rows"),
             )
             if packed is not None:
