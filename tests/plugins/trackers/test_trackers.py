@@ -155,6 +155,7 @@ def test_numbers(value, words):
 
 def test_only_plain_numbers_are_told():
     assert in_words({"a": 1, "b": {"c": 2}, "d": "x", "e": True, "f": None, "g": 0.5}) == "a 1  g 0.5"
+    assert in_words({"flop_per_s": 2.5e11, "matmul_flop_per_s": 7e11, "parameters": 3}) == "parameters 3"
 
 
 def test_events_are_written_as_lines_of_json(tmp_path, monkeypatch):

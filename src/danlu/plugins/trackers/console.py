@@ -258,8 +258,9 @@ def number(value: Any) -> str:
 
 
 def in_words(numbers: Mapping[str, Any]) -> str:
-    """The first few plain numbers: `rows 10,662  accuracy 0.868`."""
-    plain = {k: v for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    """The first few plain numbers: `rows 10,662  accuracy 0.868`; operations a second are for `danlu runs show`."""
+    told = {k: v for k, v in numbers.items() if not k.endswith("flop_per_s")}
+    plain = {k: v for k, v in told.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return "  ".join(f"{name} {number(value)}" for name, value in list(plain.items())[:_MOST_NUMBERS])
 
 
