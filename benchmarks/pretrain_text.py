@@ -87,8 +87,7 @@ def danlu_side(task: str, steps: int, precision: str) -> float:
     """Seconds of the steps."""
     processor: Any = Words()
     chosen: Any = MaskedLm(length=LENGTH) if task == "masked" else CausalLm(length=LENGTH)
-    make = chosen._hidden if task == "masked" else lambda ids, segments, _: chosen._example(ids, segments)
-    examples: list[Example] = [make(ids, segments, processor) for ids, segments in documents(steps * BATCH)]
+    examples: list[Example] = [chosen.block(ids, segments, processor) for ids, segments in documents(steps * BATCH)]
     reseed(0, Stream.START)
     settings = TrainSettings(epochs=1, batch_size=BATCH, precision=precision, lr=1e-4)  # type: ignore[arg-type]
     job = Job(module(task, own=True), chosen, processor, examples, settings=settings, events=Events.silent())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from danlu.contracts import Example
+from danlu.core.errors import RecipeError
 
 _SPAN_MEAN, _SPAN_MOST = 0.2, 10
 """SpanBERT's geometric distribution of the words in a span, and the longest."""
@@ -33,15 +34,19 @@ class Vocabulary:
 
     @classmethod
     def of(cls, processor: Any) -> Vocabulary:
-        """The one of a processor, made once for each."""
+        """The one of a processor, made once for each. Raises RecipeError when its tokenizer has no mask."""
         return _vocabulary(processor)
 
 
 @lru_cache(maxsize=8)
 def _vocabulary(processor: Any) -> Vocabulary:
+    mask = processor.special("mask_token")
+    if mask is None:
+        what = "the tokenizer has no mask token, so nothing can be hidden"
+        raise RecipeError(what, where="backbone", do="choose an encoder such as bert, or the task causal_lm")
     special = np.zeros(processor.size, dtype=bool)
     special[sorted(processor.specials())] = True
-    return Vocabulary(processor.special("mask_token"), special, processor.begins_words())
+    return Vocabulary(mask, special, processor.begins_words())
 
 
 def choose(ids: Any, vocabulary: Vocabulary, share: float, unit: str, rng: np.random.Generator) -> Any:

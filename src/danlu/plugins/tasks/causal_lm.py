@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from danlu.blocks import likelihood, masking, sampling
-from danlu.contracts import Answer, Arrays, Batch, Columns, Delta, Example, Head, Processor, Task
+from danlu.blocks.text_task import TextTask
+from danlu.contracts import Answer, Arrays, Batch, Delta, Example, Head
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch import Tensor
 
 
-class CausalLm(Task):
+class CausalLm(TextTask):
     """Pre-training of a model that writes: every token is told from the ones before it.
 
     Give it the beginning of a text and it goes on, piece by piece where the caller streams: the answer is
@@ -27,12 +26,6 @@ class CausalLm(Task):
     """
 
     gives: ClassVar[Mapping[str, str]] = {"modality": "text", "head": "next", "answer": "likelihood"}
-    pad: ClassVar[Mapping[str, float]] = likelihood.PAD
-
-    text: str | None = None
-    """The column of the texts; found by its content when left open."""
-    length: int = Field(default=128, ge=8)
-    """Tokens in a block; texts are packed into blocks one after another, and do not see one another."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the certainty that is spread over the whole vocabulary while training."""
     z_loss: float = Field(default=0.0, ge=0)
@@ -46,25 +39,6 @@ class CausalLm(Task):
     seed: int = 0
     """Another seed draws another text."""
 
-    def columns(self) -> Columns:
-        text = likelihood.settled(self.text, self.name)
-        return Columns((text,), (text,))
-
-    def settle(self, rows: pa.Table) -> Self:
-        return self.model_copy(update={"text": likelihood.find_text(rows, self.name, self.text)})
-
-    def resolve(self, rows: pa.Table) -> Self:
-        return self.settle(rows)
-
-    def ask(self, row: Mapping[str, Any]) -> Any:
-        return {likelihood.SCORE: row[self.columns().ask[0]]}
-
-    def material(self, row: Mapping[str, Any]) -> Any:
-        return row[self.columns().ask[0]]
-
-    def gold(self, row: Mapping[str, Any]) -> Answer | None:
-        return likelihood.certain(row.get(self.columns().ask[0]))
-
     def row(self, x: Any, answer: Answer) -> dict[str, Any]:
         text = likelihood.scored(x)
         return {self.columns().ask[0]: sampling.prompt(x) + answer["text"] if text is None else text}
@@ -72,24 +46,12 @@ class CausalLm(Task):
     # ---- training ----------------------------------------------------------------------------------------------------
 
     def examples(self, row: Mapping[str, Any], processor: Any) -> list[Example]:
-        [ids] = processor.cut([row[self.columns().ask[0]]])
+        [ids] = processor.cut([self.material(row)])
         blocks = (np.array(one, dtype=np.int64) for one in likelihood.windows(ids, self.length, 1) if len(one) > 1)
-        return [self._example(block, np.ones_like(block)) for block in blocks]
+        return [self.block(block, np.ones_like(block), processor) for block in blocks]
 
-    def pack(
-        self,
-        rows: Callable[[], Iterable[Mapping[str, Any]]],
-        processor: Processor,
-        folder: Path,
-        key: Sequence[str],
-        told: Callable[[int], None],
-    ) -> Sequence[Example]:
-        likelihood.check_length(processor, self.length, self.name)
-        texts = (row[self.columns().ask[0]] for row in rows())
-        return likelihood.packed(texts, processor, self.length, folder, key, self._example, told)
-
-    def _example(self, ids: Any, segments: Any) -> Example:
-        """A block; each position's target is the next token, none where another document begins."""
+    def block(self, ids: Any, segments: Any, processor: Any) -> Example:
+        """Each position's target is the next token, none where another document begins."""
         targets = np.full_like(ids, -100)
         targets[:-1] = np.where(segments[1:] == segments[:-1], ids[1:], -100)
         counted = float((targets >= 0).sum())

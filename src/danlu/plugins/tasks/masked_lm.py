@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from danlu.blocks import likelihood, masking
-from danlu.contracts import Answer, Arrays, Batch, Columns, Delta, Example, Head, Processor, Task
-from danlu.core.errors import DataError, RecipeError
+from danlu.blocks.text_task import TextTask
+from danlu.contracts import Answer, Arrays, Batch, Example, Head
+from danlu.core.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch import Tensor
 
 _BEST = 5
 
 
-class MaskedLm(Task):
+class MaskedLm(TextTask):
     """Pre-training of an encoder on texts alone: some tokens are hidden, the model says what they were.
 
     Give it a text with the tokenizer's mask in it (`the [MASK] of the story`) and it fills the gaps: the answer is
@@ -31,12 +31,6 @@ class MaskedLm(Task):
     """
 
     gives: ClassVar[Mapping[str, str]] = {"modality": "text", "head": "gap", "answer": "likelihood"}
-    pad: ClassVar[Mapping[str, float]] = likelihood.PAD
-
-    text: str | None = None
-    """The column of the texts; found by its content when left open."""
-    length: int = Field(default=128, ge=8)
-    """Tokens in a block; texts are packed into blocks one after another, and do not see one another."""
     share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the tokens that are asked for."""
     unit: Literal["token", "word", "span"] = "token"
@@ -46,54 +40,24 @@ class MaskedLm(Task):
     swapped: float = Field(default=0.1, ge=0, le=1)
     """Share of the asked tokens that are replaced by a random one instead of masked."""
 
-    def columns(self) -> Columns:
-        text = likelihood.settled(self.text, self.name)
-        return Columns((text,), (text,))
-
-    def settle(self, rows: pa.Table) -> Self:
-        return self.model_copy(update={"text": likelihood.find_text(rows, self.name, self.text)})
-
-    def resolve(self, rows: pa.Table) -> Self:
-        return self.settle(rows)
-
-    def ask(self, row: Mapping[str, Any]) -> Any:
-        return {likelihood.SCORE: row[self.columns().ask[0]]}
-
-    def material(self, row: Mapping[str, Any]) -> Any:
-        return row[self.columns().ask[0]]
-
-    def gold(self, row: Mapping[str, Any]) -> Answer | None:
-        return likelihood.certain(row.get(self.columns().ask[0]))
-
     def row(self, x: Any, answer: Answer) -> dict[str, Any]:
         text = likelihood.scored(x)
         return {self.columns().ask[0]: answer["text"] if text is None else text}
 
     # ---- training ----------------------------------------------------------------------------------------------------
 
-    def examples(self, row: Mapping[str, Any], processor: Processor) -> list[Example]:
-        [ids] = _known(processor).cut([row[self.columns().ask[0]]])
+    def examples(self, row: Mapping[str, Any], processor: Any) -> list[Example]:
+        masking.Vocabulary.of(processor)
+        [ids] = processor.cut([self.material(row)])
         blocks = (np.array(ids[k : k + self.length], dtype=np.int64) for k in range(0, len(ids), self.length))
-        return [self._hidden(block, np.ones_like(block), processor) for block in blocks if len(block)]
+        return [self.block(block, np.ones_like(block), processor) for block in blocks if len(block)]
 
-    def pack(
-        self,
-        rows: Callable[[], Iterable[Mapping[str, Any]]],
-        processor: Processor,
-        folder: Path,
-        key: Sequence[str],
-        told: Callable[[int], None],
-    ) -> Sequence[Example]:
-        likelihood.check_length(processor, self.length, self.name)
-        texts = (row[self.columns().ask[0]] for row in rows())
+    def pack(self, rows: Any, processor: Any, folder: Path, key: Sequence[str], told: Any) -> Sequence[Example]:
+        masking.Vocabulary.of(processor)  # said before a corpus is cut
+        return super().pack(rows, processor, folder, key, told)
 
-        def make(ids: Any, segments: Any) -> Example:
-            return self._hidden(ids, segments, processor)
-
-        return likelihood.packed(texts, _known(processor), self.length, folder, key, make, told)
-
-    def _hidden(self, ids: Any, segments: Any, processor: Any) -> Example:
-        """The example of a block, hidden as its own content says: always the same; `vary` hides anew."""
+    def block(self, ids: Any, segments: Any, processor: Any) -> Example:
+        """Hidden as its own content says: always the same; `vary` hides anew."""
         rng = np.random.default_rng(zlib.crc32(ids.tobytes()))
         return self._hide(ids, segments, masking.Vocabulary.of(processor), rng)
 
@@ -136,7 +100,7 @@ class MaskedLm(Task):
         if not isinstance(x, str):
             raise DataError(f"a text must be a string, not {type(x).__name__}")
         ids = processor.inputs(x)["input_ids"]
-        mask = processor.special("mask_token")
+        mask = masking.Vocabulary.of(processor).mask
         at = np.flatnonzero(ids == mask)
         if not len(at):
             what = f"there is no gap to fill: put {processor.token(mask)} where one is"
@@ -152,10 +116,6 @@ class MaskedLm(Task):
         ids[examples[0].inputs["at"]] = [gap[0]["id"] for gap in gaps]
         told = [[{"token": one["token"], "probability": one["probability"]} for one in gap] for gap in gaps]
         return {"text": processor.text(ids.tolist()), "gaps": told}
-
-    def answer(self, x: Any, processor: Processor) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
-        _known(processor)
-        return (yield from super().answer(x, processor))
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         return [{self.text or "text": masking.SAMPLE[k % len(masking.SAMPLE)]} for k in range(n)]
@@ -175,14 +135,6 @@ class MaskedLm(Task):
 
     def answer_schema(self) -> dict[str, Any]:
         return {"anyOf": [masking.SCHEMA, likelihood.SCHEMA]}
-
-
-def _known(processor: Any) -> Any:
-    """The processor. Raises RecipeError when its tokenizer has no mask."""
-    if not hasattr(processor, "special") or processor.special("mask_token") is None:
-        what = "the tokenizer has no mask token, so nothing can be hidden"
-        raise RecipeError(what, where="backbone", do="choose an encoder such as bert, or the task causal_lm")
-    return processor
 
 
 def _best(scores: Any, processor: Any) -> list[dict[str, Any]]:
