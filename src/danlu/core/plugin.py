@@ -39,7 +39,7 @@ _BASES = (
     "contracts.py", "rows.py", "fresh.py", "descent.py", "values.py", "core/settings.py", "core/plugin.py",
     "blocks/confusion.py", "training/settings.py", "training/teaching.py", "blocks/file_source.py",
     "blocks/delimited_source.py", "blocks/media_source.py", "blocks/augment.py", "blocks/picture_changes.py",
-    "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py", "blocks/recurrent.py",
+    "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py", "blocks/recurrent.py", "blocks/text_task.py",
 )  # fmt: skip
 
 
