@@ -85,6 +85,11 @@ def test_the_version(danlu):
     assert re.fullmatch(r"danlu \d+\.\d+\.\d+\S*\n", danlu("--version").out)
 
 
+def test_the_version_by_the_interpreter():
+    told = subprocess.run([sys.executable, "-m", "danlu", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"danlu \d+\.\d+\.\d+\S*\n", told.stdout)
+
+
 # ---- exit codes and --json -----------------------------------------------------------------------------------------
 
 

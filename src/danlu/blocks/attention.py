@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from danlu.blocks.dropout import dropout as drop
+from danlu.blocks.virtual_tokens import Prefix
 
 _NOT_KNOWN = ("position_bias", "softcap", "s_aux")
 LONGEST = 512
@@ -29,12 +30,16 @@ def attend(
     heads may serve several of the query's. `attention_mask` is added to the scores and carries any causal mask; None
     lets all attend to all. The result is [batch, queries, heads, size].
 
+    A module that holds a `prefix` (`blocks/virtual_tokens`) attends to its keys and values besides.
+
     torch's fused kernel has no dropout on CPUs, and its backward pass in bfloat16 takes 22 ms where the written-out one
     takes 2 (32 texts of 27 tokens, 12 heads of 32, one core). Everywhere else it is the cheaper one.
     Raises ValueError for what it would have to add to the scores besides (a position's bias, a cap, a sink).
     """
     if unknown := [name for name in _NOT_KNOWN if options.get(name) is not None]:
         raise ValueError(f"this attention knows no {' and no '.join(unknown)}")
+    if isinstance(before := getattr(module, "prefix", None), Prefix):
+        key, value, attention_mask = before(key, value, attention_mask)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)

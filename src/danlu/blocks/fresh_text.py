@@ -55,6 +55,7 @@ class FreshTransformer(FreshText):
     What is saved is a folder that plain transformers loads with the same answers.
     """
 
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "attention"}
     kind: ClassVar[str]
     """The library's own name for it, such as `bert`."""
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.initialization import no_init_weights
 from transformers.masking_utils import eager_mask
 from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
+from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
 from danlu.blocks import lm_heads
 from danlu.blocks.attention import attend
@@ -51,6 +52,8 @@ _NAMES_CODE = frozenset(
         "trust_remote_code",
     }
 )
+LINEAR = (nn.Linear, Conv1D)
+"""Layers that multiply with a matrix; GPT-2 has its own kind, whose matrix lies the other way round."""
 _ALWAYS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 _RATES = frozenset({
     "hidden_dropout_prob", "attention_probs_dropout_prob", "hidden_dropout", "attention_dropout", "dropout",

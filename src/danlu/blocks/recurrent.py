@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,7 @@ _SHAPES = {"tiny": (1, 64), "small": (2, 128), "base": (2, 256)}
 class Recurrent(FreshText):
     """Derive from it, and name the `cell`."""
 
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     special: ClassVar[SpecialTokens] = BERT
     cell: ClassVar[type[Any]]
     """torch's layer."""

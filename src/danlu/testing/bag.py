@@ -19,7 +19,7 @@ _WIDTH = 32
 class Bag(Backbone):
     """For tests of tasks, methods and techniques: trains in a second, and plays a pretrained model with a new head."""
 
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = GramProcessor
 

@@ -20,7 +20,7 @@ _WIDTH, _PLACES = 64, 256
 class Reader(Backbone):
     """For tests of tasks that ask for gaps, for what comes next or for each token: trains in seconds."""
 
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("position", "gap", "next")}
     processor_class: ClassVar[type[Any]] = TextProcessor
 

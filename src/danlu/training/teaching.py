@@ -195,14 +195,14 @@ class Teaching(TrainSettings, Stage):
         events.note(f"{judge.name} on the validation rows of {step}: {known:.4f} before, {after:.4f} after")
 
     def save(self, out: Draft, job: Job, task: Task) -> None:
-        """The bundle `trained`, and `merged` where the method added parts of its own."""
+        """The bundle `trained`, and `merged` where the method's own parts can go into the weights."""
         method: Any = job.method
         parts = (method,) if method.changes_structure() else ()
         common: dict[str, Any] = {"backbone": job.backbone, "task": task, "processor": job.processor}
         module = job.module
         bundle.save(out.path / "trained", module=module, parts=parts, **common)
         forms = {"trained": bundle.FormSpec()}
-        if parts:
+        if type(method).merge is not Method.merge:
             bundle.save(out.path / "merged", module=method.merge(module), **common)
             forms["merged"] = bundle.FormSpec(of="trained", exact=True, tolerance=method.tolerance)
         bundle.Forms.write(out.path, forms, default=list(forms)[-1])

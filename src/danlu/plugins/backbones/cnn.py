@@ -23,7 +23,7 @@ class Cnn(Backbone):
     """
 
     main: ClassVar[str] = "size"
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 

@@ -21,7 +21,7 @@ class Mlp(Backbone):
     """For pictures that all show one thing at one place, such as digits; knows nothing of neighbours, unlike `cnn`."""
 
     main: ClassVar[str] = "size"
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 

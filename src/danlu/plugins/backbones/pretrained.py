@@ -26,7 +26,7 @@ class Pretrained(Backbone):
     """
 
     main: ClassVar[str] = "model"
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "attention"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "modality": ("text",),
         "head": ("input", "position", "gap", "next"),

@@ -27,7 +27,7 @@ class Resnet(Backbone):
     """
 
     main: ClassVar[str] = "size"
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 

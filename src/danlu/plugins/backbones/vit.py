@@ -30,7 +30,7 @@ class Vit(Backbone):
     """
 
     main: ClassVar[str] = "size"
-    gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
+    gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "attention"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 
