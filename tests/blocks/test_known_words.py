@@ -59,7 +59,7 @@ def test_a_word_is_cut_once(processor, monkeypatch):
     )
     for _ in range(2):
         words.ids("warm 好好 warm", 100)
-    assert asked == ["warm", "好"]
+    assert sorted(asked) == ["warm", "好"]
 
 
 def test_special_tokens_in_a_text_are_the_tokenizers_matter(processor):

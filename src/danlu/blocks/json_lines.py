@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
@@ -18,6 +19,7 @@ from danlu.core.errors import DataError
 FIRST, PART = 1 << 16, 1 << 22
 """Bytes that are parsed at once, as soon as the columns of the first ones are known."""
 _MARK = b"\xef\xbb\xbf"
+_SHORTEST = len(b'{"":1}')
 _EXACT = 2.0**53
 """Beyond it not every whole number is a float."""
 _FLAT = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.null())
@@ -45,8 +47,8 @@ class Lines:
         """The rows under a schema; None where a line is not what it says, or where only `__iter__` would say so."""
         if not schema.names or any(kind not in _FLAT for kind in schema.types):
             return None
-        lines = [line for line in map(bytes.strip, self.raw.split(b"\n")) if line]
-        if not all(map(_like_an_object, lines)):
+        rows = _objects_in(self.raw)
+        if rows is None:
             return None
         how = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
         try:
@@ -54,7 +56,7 @@ class Lines:
             table.validate(full=True)
         except pa.ArrowException:
             return None
-        if table.num_rows != len(lines) or not all(map(_exact, table.columns)):
+        if table.num_rows != rows or not all(map(_exact, table.columns)):
             return None
         return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=schema)
 
@@ -77,6 +79,20 @@ def read_parts(file: File) -> Iterator[Lines]:
                 while (line := stream.readline(LONGEST)) and not line.endswith(b"\n"):
                     pass
                 number += 1
+
+
+def _objects_in(raw: bytes) -> int | None:
+    """How many objects there are, one a line; None where a line is anything else, or an object without a key."""
+    signs = np.frombuffer(raw if raw.endswith(b"\n") else raw + b"\n", np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends - starts
+    if lengths.min(initial=_SHORTEST) >= _SHORTEST and lengths.max(initial=0) <= LONGEST:
+        plain = (signs[starts] == ord("{")) & (signs[starts + 1] == ord('"')) & (signs[ends - 1] == ord("}"))
+        if plain.all():
+            return len(starts)
+    lines = [line for line in map(bytes.strip, raw.split(b"\n")) if line]
+    return len(lines) if all(map(_like_an_object, lines)) else None
 
 
 def _like_an_object(line: bytes) -> bool:

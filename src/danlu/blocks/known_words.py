@@ -19,8 +19,11 @@ Ids: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _MOST, _LONGEST = 1 << 17, 64
 """Words that are kept, and characters of one."""
-_CHINESE = re.compile("([\u3400-\u4dbf\u4e00-\u9fff]+)")
-"""Splits a text into other characters, Chinese ones, others, and so on."""
+_ALONE = ("\u3400-\u4dbf", "\u4e00-\u9fff", *"\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f!,?")
+"""Characters that are each a word, as Chinese ones and punctuation are: ranges and single ones."""
+_SPLIT = re.compile(f"([{''.join(_ALONE)}]+)")
+"""Splits a text into other characters, such as are words, others, and so on."""
+_UNKNOWN = -1
 _FITTING = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
 
 
@@ -31,6 +34,10 @@ class KnownWords(dict[str, bytes]):
         super().__init__({"": b""})
         self._tokenizer, self._ends = tokenizer, ends
         self._added = re.compile("|".join(map(re.escape, added))) if added else None
+        self._marks = {token[0] for token in added}
+        self._alone = np.zeros(1 << 16, np.int32)  # the id of each character that is a word; 0 for all others
+        for first, last in ((span[0], span[-1]) for span in _ALONE):
+            self._alone[ord(first) : ord(last) + 1] = _UNKNOWN
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self | None:
@@ -53,13 +60,39 @@ class KnownWords(dict[str, bytes]):
         """The ids of a text cut to `most`, special ones included; None where the tokenizer itself must be asked."""
         before, after = self._ends
         room = most - len(before) - len(after)
-        if room < 0 or (self._added is not None and self._added.search(text)):
+        if room < 0 or self._holds_added(text):
             return None
-        known, words = self.__getitem__, list[bytes]()
-        for place, part in enumerate([text] if text.isascii() else _CHINESE.split(text), 1):
-            words += map(known, part.split(" ") if place & 1 else part)
+        words = map(self.__getitem__, text.split(" ")) if text.isascii() else self._mixed(text)
         ids = np.frombuffer(b"".join(words), np.int32)
         return np.concatenate([before, ids[:room], after])
+
+    def _holds_added(self, text: str) -> bool:
+        return self._added is not None and any(mark in text for mark in self._marks) and bool(self._added.search(text))
+
+    def _mixed(self, text: str) -> list[bytes]:
+        """The ids of each word, and of each run of characters that are words."""
+        known, words, place = self.__getitem__, list[bytes](), 0
+        alone = self._alone_ids(text)
+        for number, part in enumerate(_SPLIT.split(text)):
+            if not number & 1:
+                words += map(known, part.split(" "))
+            elif alone:
+                words.append(alone[4 * place : 4 * (place + len(part))])
+            else:
+                words += map(known, part)
+            place += len(part)
+        return words
+
+    def _alone_ids(self, text: str) -> bytes:
+        """An id for each character, right where it is a word by itself; nothing where one of them has not one id."""
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        ids = self._alone.take(codes, mode="clip")
+        if ids.min(initial=0) == _UNKNOWN:
+            for code in np.unique(codes[ids == _UNKNOWN]).tolist():
+                if len(own := self[chr(code)]) == 4:
+                    self._alone[code] = np.frombuffer(own, np.int32)[0]
+            ids = self._alone.take(codes, mode="clip")
+        return b"" if ids.min(initial=0) == _UNKNOWN else ids.tobytes()
 
     def __missing__(self, word: str) -> bytes:
         ids = np.array(self._tokenizer.encode(word, add_special_tokens=False).ids, np.int32).tobytes()

@@ -20,6 +20,8 @@ from danlu.core.errors import DataError
 BATCH = 1024
 LONGEST = 16 << 20
 """Bytes, or characters. A longer object is no row, and would fill the memory."""
+_HELD = 1 << 26
+"""Bytes of rows that are kept from the first reading to the second."""
 _WORDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
 _ALIKE = "write every key's values alike"
 _UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError)
@@ -60,11 +62,12 @@ def batches(
     Raises DataError for a row that is broken or of another kind than those before it, naming the `unit` it stands in,
     and when there is no row.
     """
-    learnt = _Columns(unit)
+    learnt, held = _Columns(unit), _Held()
     rows = 0
     for file in files:
-        for part in parts(file):
+        for number, part in enumerate(parts(file)):
             if (found := part.at_once(learnt.so_far)) is not None:
+                held.put((file.name, number), found)
                 rows += found.num_rows
                 continue
             for chunk in _chunks(_sound(file, part, skipping, learnt)):
@@ -72,12 +75,33 @@ def batches(
                 rows += len(chunk)
     schema = with_notes(learnt.schema(files), skipping.settle(rows))
     for file in files:
-        for part in parts(file):
-            if not skipping.skipped and (found := part.at_once(schema)) is not None:
+        for number, part in enumerate(parts(file)):
+            found = held.take((file.name, number), schema)
+            if not skipping.skipped and (found is not None or (found := part.at_once(schema)) is not None):
                 yield file, found
                 continue
             for chunk in _chunks(kept(file, part, skipping)):
                 yield file, _under(schema, chunk, file, unit)
+
+
+class _Held:
+    """Rows of the first reading that need not be read again, by file and part, as far as there is room."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, int], pa.RecordBatch] = {}
+        self._room = _HELD
+
+    def put(self, place: tuple[str, int], rows: pa.RecordBatch) -> None:
+        if rows.nbytes <= self._room:
+            self._rows[place] = rows
+            self._room -= rows.nbytes
+
+    def take(self, place: tuple[str, int], schema: pa.Schema) -> pa.RecordBatch | None:
+        """Let go of some rows; they are of use where the columns are still those of then."""
+        rows = self._rows.pop(place, None)
+        if rows is None or not rows.schema.equals(schema):
+            return None
+        return rows.replace_schema_metadata(schema.metadata)
 
 
 def _under(schema: pa.Schema, rows: list[_Placed], file: File, unit: str) -> pa.RecordBatch:

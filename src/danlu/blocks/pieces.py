@@ -77,7 +77,12 @@ class Pieces:
         tables = self._tables if self._path is None else list(self)
         if not tables:
             return self.schema.empty_table()
-        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+        if len(tables) == 1 and all(column.num_chunks == 1 for column in tables[0].columns):
+            return tables[0]
+        whole = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        if self._path is None:
+            self._tables = [whole]  # not to be joined again
+        return whole
 
     def head(self) -> pa.Table:
         """The first piece: all rows where they are few."""

@@ -50,11 +50,17 @@ def each(change: Callable[[str], str], *, where: str = "") -> Callable[[pa.Array
     """
 
     def changed(texts: pa.Array) -> pa.Array:
-        found = pc.fill_null(pc.match_substring_regex(texts, where) if where else pc.is_valid(texts), False)
-        new = [change(text) for text in texts.filter(found).to_pylist()]
-        return pc.replace_with_mask(texts, found, pa.array(new, texts.type)) if new else texts
+        found = pc.match_substring_regex(texts, where) if where else pc.is_valid(texts)
+        return partly(texts, found, lambda some: pa.array([change(text) for text in some.to_pylist()], texts.type))
 
     return changed
+
+
+def partly(texts: pa.Array, mask: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """The texts with `change` applied to those of a mask; a missing text is none of them."""
+    mask = pc.fill_null(mask, False)
+    some = texts.filter(mask)
+    return pc.replace_with_mask(texts, mask, change(some)) if len(some) else texts
 
 
 def drop(table: pa.Table, names: Sequence[str], rules: Mapping[str, Mask], counts: Counts) -> tuple[pa.Table, Counts]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danlu.blocks.rewriting import each, rewrite
+from danlu.blocks.rewriting import each, partly, rewrite
 from danlu.contracts import Context, Counts, Operator
 from danlu.core.plugin import lazy
 
@@ -59,17 +59,25 @@ class Normalize(Operator):
 
     def _rewrite(self, texts: pa.Array) -> Any:
         if self.form != "none":
-            texts = pc.utf8_normalize(texts, form=self.form)
-        if self.control:
-            texts = pc.replace_substring_regex(texts, pattern=_CONTROL, replacement="")
+            beyond_ascii = pc.invert(pc.string_is_ascii(texts))
+            texts = partly(texts, beyond_ascii, lambda some: pc.utf8_normalize(some, form=self.form))
+        signs = [_CONTROL] * self.control + [_ODD_SPACE, "  "] * self.whitespace
+        if signs:
+            texts = partly(texts, pc.match_substring_regex(texts, "|".join(signs)), self._signs)
         if self.whitespace:
-            texts = pc.replace_substring_regex(texts, pattern=_ODD_SPACE, replacement=" ")
-            texts = pc.replace_substring_regex(texts, pattern="  +", replacement=" ")
             texts = pc.utf8_trim(texts, characters=" ")
         if self.width == "half":
             texts = each(lambda text: text.translate(_HALF))(texts)
         if self.chinese != "keep":
             texts = each(_converter(self.chinese))(texts)
+        return texts
+
+    def _signs(self, texts: pa.Array) -> Any:
+        if self.control:
+            texts = pc.replace_substring_regex(texts, pattern=_CONTROL, replacement="")
+        if self.whitespace:
+            texts = pc.replace_substring_regex(texts, pattern=_ODD_SPACE, replacement=" ")
+            texts = pc.replace_substring_regex(texts, pattern="  +", replacement=" ")
         return texts
 
 
