@@ -77,3 +77,7 @@ class Operator(Plugin):
     def takes_pieces(cls) -> bool:
         """Whether `sift` may be asked with more than one piece."""
         return cls.by_row or cls.sift is not Operator.sift
+
+    def spreads(self) -> bool:
+        """Whether pieces of the rows may go to several processes: ours alone, for those know where it is defined."""
+        return self.by_row and type(self).sift is Operator.sift and type(self).__module__.startswith("danlu.plugins.")

@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from danlu.blocks import json_lines
+from danlu.blocks import json_lines, objects
 from danlu.blocks.json_lines import Lines
 from danlu.core.errors import DataError
 from danlu.plugins.sources.jsonl import JSONL
@@ -49,6 +49,26 @@ def test_lines_under_known_columns_are_taken_at_once(tmp_path, monkeypatch):
         f"text {k}" for k in range(500)
     ]
     assert [where.rpartition("/")[2] for where in taken] == ["rows.jsonl, line 1"]
+
+
+@pytest.mark.parametrize(("room", "asked"), [(1 << 26, [1, 2, 1]), (0, [1, 2, 1, 2])])
+def test_lines_are_parsed_again_only_where_there_was_no_room(tmp_path, monkeypatch, room, asked):
+    monkeypatch.setattr(json_lines, "FIRST", 10)
+    monkeypatch.setattr(objects, "_HELD", room)
+    path, taken, parse = tmp_path / "rows.jsonl", [], Lines.at_once
+    monkeypatch.setattr(Lines, "at_once", lambda self, schema: taken.append(self.number) or parse(self, schema))
+    path.write_text("".join(json.dumps({"a": f"text {k}"}) + "\n" for k in range(20)))
+    assert pa.Table.from_batches(JSONL(path=str(path)).rows()).num_rows == 20
+    assert taken == asked
+
+
+def test_a_column_that_changes_later_changes_the_lines_read_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "FIRST", 10)
+    monkeypatch.setattr(json_lines, "PART", 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1}\n{"n": 2}\n{"n": 2.5}\n')
+    table = pa.Table.from_batches(JSONL(path=str(path)).rows())
+    assert table.column("n").to_pylist() == [1.0, 2.0, 2.5]
 
 
 def test_the_lines_after_one_that_is_too_long_keep_their_numbers(tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+from hashlib import blake2b
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -141,3 +143,24 @@ def test_keys_of_pictures_and_numbers():
 
 def test_a_row_of_several_labels_counts_for_its_rarest():
     assert rarest([["a", "b"], ["a"], [], ["c", "b"], ["a", "c"]]) == ["b", "a", "", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.array(["warm", "", None, "h\u00f4tel \u9152\u5e97"]),
+        pa.array(["x", None, "y"], pa.large_string()),
+        pa.array([0, -5, 2**62, None]),
+        pa.array([7, 255, None], pa.uint8()),
+    ],
+)
+def test_a_column_at_once_has_the_keys_of_its_cells(cells):
+    table = pa.table({"a": cells, "n": pa.nulls(len(cells), pa.float32())})
+    framed = [b"0 0 " if cell is None else b"1 %d %b" % (len(raw), raw) for cell, raw in _raw(cells.to_pylist())]
+    expected = [blake2b(frame + b"0 0 ", digest_size=16).digest() for frame in framed]
+    assert row_keys(table.slice(1), ["a", "n"], exact=True) == expected[1:]
+    assert row_keys(table, ["a", "n"], exact=True) == expected
+
+
+def _raw(cells):
+    return [(cell, str(cell).encode()) for cell in cells]

@@ -45,39 +45,49 @@ class Journal:
         self._writer = pq.ParquetWriter(folder / FILE, _SCHEMA, compression="zstd")
 
     def note(self, step: str, before: pa.Table, after: pa.Table, counts: Counts) -> None:
-        """Compare a table with what an operator made of it.
+        """Write what `compared` finds."""
+        self.write(compared(step, before, after, counts))
 
-        Raises DataError when it dropped or changed more rows than it counted, or lost what their numbers are.
-        """
-        if ROW not in after.column_names:
-            what = f"the operator {step} made a table without the column {ROW}, so no row can be followed"
-            raise DataError(what, do="let it take, filter or replace columns of the table it is given")
-        old, new = numbers(before), numbers(after)
-        dropped = np.flatnonzero(~np.isin(old, new))
-        kept = np.isin(new, old)
-        copied = np.zeros(len(new), dtype=bool)
-        copied[kept] = ~_first(new[kept])
-        changed = _changed(before, after, old, new, np.flatnonzero(kept & ~copied))
-        strange = int((~kept).sum())
-        if counts.rows_in != len(old) or counts.rows_out != len(new) or counts.changed < len(changed):
-            found = f"{len(old)} rows in, {len(new)} out, {len(changed)} changed"
-            told = f"{counts.rows_in}, {counts.rows_out}, {counts.changed}"
-            raise DataError(f"the operator {step} counted {told}; it had {found}", do="mend the counts it returns")
-        why = counts.why
-        rows = [*old[dropped], *new[changed], *new[copied], *([-1] * strange)]
-        if not rows:
-            return
-        whats = [DROPPED] * len(dropped) + [CHANGED] * len(changed) + [COPIED] * (int(copied.sum()) + strange)
-        places = {int(number): place for place, number in enumerate(old)} if why else {}
-        reasons = [why.get(places.get(int(row), -1), "") for row in rows]
-        columns = [np.array(rows, dtype=np.int64), [step] * len(rows), whats, reasons]
-        self._writer.write_table(pa.table([pa.array(column) for column in columns], schema=_SCHEMA))
+    def write(self, entries: pa.Table) -> None:
+        """Write entries that `compared` made."""
+        if entries.num_rows:
+            self._writer.write_table(entries)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+
+
+def compared(step: str, before: pa.Table, after: pa.Table, counts: Counts) -> pa.Table:
+    """The entries of a table and what an operator made of it.
+
+    Raises DataError when it dropped or changed more rows than it counted, or lost what their numbers are.
+    """
+    if ROW not in after.column_names:
+        what = f"the operator {step} made a table without the column {ROW}, so no row can be followed"
+        raise DataError(what, do="let it take, filter or replace columns of the table it is given")
+    old, new = numbers(before), numbers(after)
+    dropped = np.flatnonzero(~np.isin(old, new))
+    kept = np.isin(new, old)
+    copied = np.zeros(len(new), dtype=bool)
+    copied[kept] = ~_first(new[kept])
+    changed = _changed(before, after, old, new, np.flatnonzero(kept & ~copied))
+    strange = int((~kept).sum())
+    if counts.rows_in != len(old) or counts.rows_out != len(new) or counts.changed < len(changed):
+        found = f"{len(old)} rows in, {len(new)} out, {len(changed)} changed"
+        told = f"{counts.rows_in}, {counts.rows_out}, {counts.changed}"
+        raise DataError(f"the operator {step} counted {told}; it had {found}", do="mend the counts it returns")
+    why = counts.why
+    rows = [*old[dropped], *new[changed], *new[copied], *([-1] * strange)]
+    if not rows:
+        return _SCHEMA.empty_table()
+    whats = [DROPPED] * len(dropped) + [CHANGED] * len(changed) + [COPIED] * (int(copied.sum()) + strange)
+    places = {int(number): place for place, number in enumerate(old)} if why else {}
+    reasons = [why.get(places.get(int(row), -1), "") for row in rows]
+    columns = [np.array(rows, dtype=np.int64), [step] * len(rows), whats, reasons]
+    return pa.table([pa.array(column) for column in columns], schema=_SCHEMA)
 
 
 def entries(folder: Path, row: int) -> list[Mapping[str, Any]]:

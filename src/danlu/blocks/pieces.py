@@ -26,7 +26,7 @@ class Pieces:
     def __init__(self, folder: Path, *, memory: int = MEMORY) -> None:
         self._folder, self._memory = folder, memory
         self._tables: list[pa.Table] = []
-        self._bytes = 0
+        self.nbytes = 0
         self._path: Path | None = None
         self._writer: pa.ipc.RecordBatchStreamWriter | None = None
         self._schema: pa.Schema | None = None
@@ -53,11 +53,11 @@ class Pieces:
     def add(self, table: pa.Table) -> None:
         """Rows to come after those there are. Raises DataError when their columns can't be made to fit."""
         self.num_rows += table.num_rows
-        self._bytes += table.nbytes
+        self.nbytes += table.nbytes
         if self._path is None:
             self._tables.append(table)
             self._schema = pa.unify_schemas([self.schema, table.schema], promote_options="default")
-            if self._bytes > self._memory:
+            if self.nbytes > self._memory:
                 self._to_file()
         else:
             self._write(table)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from danlu.blocks.chain import Chain, chains, cut
+from danlu.blocks.crew import Crew
 from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.journal import Journal, numbered
 from danlu.blocks.personal import blacked
@@ -39,6 +41,7 @@ class Sifting:
     journal: Journal
     events: Events
     seed: int
+    crew: Crew
     told: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the reader guessed, such as the encoding."""
@@ -84,12 +87,20 @@ class Sifting:
     ) -> Pieces:
         """The rows after the operators that work on `split` (empty: on all rows, before the cut)."""
         mine = [one for one in operators if (split in one.where() if split else not one.where())]
-        for done, operator in enumerate(mine):
-            self.events.progress("cleaning", done, len(mine), "operators", operator=operator.name)
-            name = f"{operator.name} on {split}" if split else operator.name
-            rows = self._sifted(rows, operator, name, Context(columns, split, self.seed, held))
+        done, context = 0, Context(columns, split, self.seed, dict(held))
+        for spread, ones in chains(mine):
+            names = [f"{one.name} on {split}" if split else one.name for one in ones]
+            self.events.progress("cleaning", done, len(mine), "operators", operator=", ".join(one.name for one in ones))
+            work = self._spread if spread and not held else self._one_by_one
+            rows = work(rows, Chain(ones, names, context))
+            done += len(ones)
         if mine:
             self.events.progress("cleaning", len(mine), len(mine), "operators")
+        return rows
+
+    def _one_by_one(self, rows: Pieces, chain: Chain) -> Pieces:
+        for operator, name in zip(chain.operators, chain.names, strict=True):
+            rows = self._sifted(rows, operator, name, chain.context)
         return rows
 
     def _sifted(self, rows: Pieces, operator: Operator, name: str, context: Context) -> Pieces:
@@ -100,12 +111,25 @@ class Sifting:
             added(counts, said, offset)
             after.add(piece)
             offset += before.num_rows
-        if rows.num_rows and not after.num_rows:
-            why = ", ".join(f"{count:,} for {rule}" for rule, count in counts.by.items())
-            what = f"the operator {name} left none of {rows.num_rows:,} rows" + (f": {why}" if why else "")
-            raise DataError(what, do=f"change the options of {operator.name}, or check the columns")
+        _check_left(name, operator, counts)
         rows.remove()
         self.tell(name, counts)
+        return after
+
+    def _spread(self, rows: Pieces, chain: Chain) -> Pieces:
+        """The rows after operators that treat each alone, piece by piece through all of them."""
+        after, totals = Pieces(self.scratch), [Counts(0, 0) for _ in chain.operators]
+        pieces = (part for piece in rows for part in cut(piece))
+        for worked in self.crew.work(chain, pieces, rows.nbytes):
+            self.journal.write(worked.entries)
+            for total, said in zip(totals, worked.counts, strict=False):
+                added(total, said, 0)
+            if worked.rows.num_rows or not rows.num_rows:
+                after.add(worked.rows)
+        for name, operator, counts in zip(chain.names, chain.operators, totals, strict=True):
+            _check_left(name, operator, counts)
+            self.tell(name, counts)
+        rows.remove()
         return after
 
     def keep(self, name: str, rows: Pieces, mask: np.ndarray[Any, Any], shown: Sequence[str]) -> Pieces:
@@ -129,6 +153,13 @@ class Sifting:
         told = {part: getattr(counts, part) for part in ("rows_in", "rows_out", "changed", "by", "notes")}
         told["samples"] = covered(counts.samples)
         self.told.append(json.loads(json.dumps({"name": name, **told}, default=str)))
+
+
+def _check_left(name: str, operator: Operator, counts: Counts) -> None:
+    if counts.rows_in and not counts.rows_out:
+        why = ", ".join(f"{count:,} for {rule}" for rule, count in counts.by.items())
+        what = f"the operator {name} left none of {counts.rows_in:,} rows" + (f": {why}" if why else "")
+        raise DataError(what, do=f"change the options of {operator.name}, or check the columns")
 
 
 def covered(value: Any) -> Any:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, model_validator
 
 from danlu.blocks import cut as cuts
+from danlu.blocks.crew import Crew
 from danlu.blocks.cut import UNKNOWN, Cut, Mask, Parts
 from danlu.blocks.dataset import SPLITS, DataSet, check_labels_seen, label_counts, true_answers
 from danlu.blocks.journal import ROW, Journal
@@ -107,8 +108,8 @@ class Prepare(Stage):
         Rows that memory can't hold go through in pieces. Raises DataError for rows that can't be read, split or learnt
         from.
         """
-        with TemporaryDirectory(dir=out.path) as scratch, Journal(out.path) as journal:
-            sifting = Sifting(Path(scratch), journal, events, self.seed)
+        with TemporaryDirectory(dir=out.path) as scratch, Journal(out.path) as journal, Crew() as crew:
+            sifting = Sifting(Path(scratch), journal, events, self.seed, crew)
             rows, fingerprint = sifting.read(self.source)
             at = f"{out.about['step']}.source.{self.source.name}"
             doubts = [f"{what}. If it is so: {at}.{option}" for what, option in sifting.doubts]

@@ -54,6 +54,9 @@ class MaskPII(Operator):
     key_file: Files | None = None
     """A file that holds the key instead; the reuse key of the step has its SHA-256."""
 
+    def spreads(self) -> bool:
+        return self.names is None and super().spreads()  # a model is loaded once
+
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         """Raises DataError for a column that is not there, MachineError when the key is missing or short."""
         columns = tuple(dict.fromkeys(self.columns or context.columns.ask))

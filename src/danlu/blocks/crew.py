@@ -1,0 +1,164 @@
+"""Processes that work on pieces of rows beside this one; what comes out does not depend on their number.
+
+A worker is a new interpreter, never a fork, since threads of torch and Arrow do not outlive one. It does not run the
+caller's script again, as `multiprocessing` would, and it ends when the socket to its maker closes, however that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from signal import Signals
+from typing import Any, Self
+
+import pyarrow as pa
+
+from danlu.blocks.chain import Chain, Worked
+from danlu.core import machine
+from danlu.core.errors import MachineError, RecipeError
+
+ENV = "DANLU_WORKERS"
+FROM = 1 << 25
+"""Bytes of rows that are worth the start of other processes, about half a second of processor time each."""
+_MOST, _AHEAD = 8, 4
+_START = "import sys; sys.path[:] = {path!r}; from danlu.blocks.crew import main; main({descriptor})"
+
+
+class Crew:
+    """As many processes as there are processors, at most 8, this one among them; or as `DANLU_WORKERS` says.
+
+    The others are started when rows of at least 32 MB come, or of any size where `DANLU_WORKERS` is set.
+    """
+
+    def __init__(self) -> None:
+        told = os.environ.get(ENV, "")
+        if told and not (told.isascii() and told.isdigit() and int(told)):
+            raise RecipeError(f"{told!r} is no number of processes", where=ENV, do=f"{ENV}=2, or unset it")
+        self._others = (int(told) if told else min(_MOST, machine.cpu_threads())) - 1
+        self._from = 0 if told else FROM
+        self._workers: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def work(self, chain: Chain, pieces: Iterable[pa.Table], size: int) -> Iterator[Worked]:
+        """What became of each piece, in their order; `size` is that of all pieces in bytes.
+
+        Raises what `chain.work` raises for the first piece that it fails on, and MachineError when a worker was killed.
+        """
+        if not self._others or size < self._from:
+            yield from map(chain.work, pieces)
+            return
+        self._start()
+        waiting: deque[Future[Worked]] = deque()
+        for piece in pieces:
+            waiting.append(self._given(chain, piece))
+            while waiting and (waiting[0].done() or len(waiting) > _AHEAD * (self._others + 1)):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _given(self, chain: Chain, piece: pa.Table) -> Future[Worked]:
+        """The piece given to a worker; while all of them are busy it is worked on here."""
+        assert self._threads is not None
+        try:
+            return self._threads.submit(self._asked, self._idle.get_nowait(), chain, piece)
+        except Empty:
+            done: Future[Worked] = Future()
+            try:
+                done.set_result(chain.work(piece))
+            except Exception as fault:  # noqa: BLE001 - it is raised when its turn comes
+                done.set_exception(fault)
+            return done
+
+    def _asked(self, worker: _Worker, chain: Chain, piece: pa.Table) -> Worked:
+        worked = worker.ask(chain, piece)
+        self._idle.put(worker)
+        return worked or chain.work(piece)  # raises what the worker met, as if there were none
+
+    def _start(self) -> None:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._others, thread_name_prefix="crew")
+            for _ in range(self._others):
+                self._workers.append(_Worker())
+                self._idle.put(self._workers[-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.channel.close()
+
+
+class _Worker:
+    """A process and the socket to it."""
+
+    def __init__(self) -> None:
+        self.channel, theirs = Pipe()
+        code = _START.format(path=sys.path, descriptor=theirs.fileno())
+        env = dict(os.environ) | {"OMP_NUM_THREADS": "1"}
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is this process's matter
+            )
+
+    def ask(self, chain: Chain, piece: pa.Table) -> Worked | None:
+        """What became of the piece; None where the worker met an error."""
+        try:
+            self.channel.send(chain)
+            _send(self.channel, piece)
+            counts = self.channel.recv()
+            return None if counts is None else Worked(_received(self.channel), counts, _received(self.channel))
+        except (EOFError, OSError) as fault:
+            code = self.process.wait()
+            how = f"was killed by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            do = f"run again; if memory ran out, with fewer of them: {ENV}=1"
+            raise MachineError(f"a process that cleaned rows {how}", do=do) from fault
+
+
+def _send(channel: Connection[Any, Any], rows: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    channel.send_bytes(sink.getvalue())
+
+
+def _received(channel: Connection[Any, Any]) -> pa.Table:
+    with pa.ipc.open_stream(pa.py_buffer(channel.recv_bytes())) as stream:
+        return stream.read_all()
+
+
+def main(descriptor: int) -> None:
+    """The work of a worker, until its maker closes the socket."""
+    channel: Connection[Any, Any]
+    with Connection(descriptor) as channel:
+        while True:
+            try:
+                chain, piece = channel.recv(), _received(channel)
+                try:
+                    worked = chain.work(piece)
+                except Exception:  # noqa: BLE001 - the maker meets it again, and tells it
+                    channel.send(None)
+                    continue
+                channel.send(worked.counts)
+                _send(channel, worked.rows)
+                _send(channel, worked.entries)
+            except (EOFError, OSError):
+                return
