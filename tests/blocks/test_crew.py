@@ -117,6 +117,14 @@ def test_an_error_in_a_worker_is_that_of_this_process(two):
     assert len(list(two.work(WORK, [rows()], 0))) == 1  # and the worker goes on
 
 
+def test_where_no_process_can_be_started_this_one_does_all(two, monkeypatch):
+    def refused(*_, **__):
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(crew.subprocess, "Popen", refused)
+    assert [worked.rows.num_rows for worked in two.work(WORK, [rows()] * 2, 0)] == [51, 51]
+
+
 def test_a_killed_worker_is_told(two):
     list(two.work(WORK, [rows()], 0))
     two._workers[0].process.send_signal(signal.SIGKILL)

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
@@ -41,7 +42,7 @@ class Crew:
         told = os.environ.get(ENV, "")
         if told and not (told.isascii() and told.isdigit() and int(told)):
             raise RecipeError(f"{told!r} is no number of processes", where=ENV, do=f"{ENV}=2, or unset it")
-        self._others = (int(told) if told else min(_MOST, machine.cpu_threads())) - 1
+        self.others = (int(told) if told else min(_MOST, machine.cpu_threads())) - 1
         self._from = 0 if told else FROM
         self._workers: list[_Worker] = []
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
@@ -52,14 +53,14 @@ class Crew:
 
         Raises what `chain.work` raises for the first piece that it fails on, and MachineError when a worker was killed.
         """
-        if not self._others or size < self._from:
+        if not self.others or size < self._from:
             yield from map(chain.work, pieces)
             return
         self._start()
         waiting: deque[Future[Worked]] = deque()
         for piece in pieces:
             waiting.append(self._given(chain, piece))
-            while waiting and (waiting[0].done() or len(waiting) > _AHEAD * (self._others + 1)):
+            while waiting and (waiting[0].done() or len(waiting) > _AHEAD * (self.others + 1)):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -84,10 +85,11 @@ class Crew:
 
     def _start(self) -> None:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._others, thread_name_prefix="crew")
-            for _ in range(self._others):
-                self._workers.append(_Worker())
-                self._idle.put(self._workers[-1])
+            self._threads = ThreadPoolExecutor(self.others, thread_name_prefix="crew")
+            with suppress(OSError):  # where the machine gives fewer, more is done here
+                for _ in range(self.others):
+                    self._workers.append(_Worker())
+                    self._idle.put(self._workers[-1])
 
     def __enter__(self) -> Self:
         return self
