@@ -28,7 +28,11 @@ from danlu.plugins.operators.regex import Regex
 from danlu.stages.prepare import Prepare
 
 NAMES = ("normalize", "regex", "drop_empty")
-WORK = Chain((Normalize(), Regex(pattern="film", replacement="movie"), DropEmpty()), NAMES, Context(Columns(("text",))))
+WORK = Chain(
+    (Normalize(), Regex(pattern="film", action="replace", replacement="movie"), DropEmpty()),
+    NAMES,
+    Context(Columns(("text",))),
+)
 
 
 def rows(count=60):
