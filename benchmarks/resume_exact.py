@@ -2,6 +2,8 @@
 
     python benchmarks/resume_exact.py                        30 steps, 200 saves
     python benchmarks/resume_exact.py --steps 6 --saves 10   the short form that the tests run
+    python benchmarks/resume_exact.py --steps 50 --ranks 2   a training in two processes, of which now one, now the other
+                                                             kills itself; both go on in new ones
 
 1. A small transformer with dropout, masked inputs, an averaging technique and looks at a validation set is trained in a
    process that kills itself in step k, for every k; another process goes on for 20 steps more. After each of its steps
@@ -29,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,10 +40,13 @@ import torch
 from torch import nn
 
 from danlu.contracts import Columns, Example, Head, Task, Technique
+from danlu.core.errors import DanluError
 from danlu.core.events import Events
+from danlu.core.launch import Place, environment
 from danlu.training import checkpoint, loop, optim
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.job import Job
+from danlu.training.ranks import joined, present
 from danlu.training.saves import Background
 from danlu.training.settings import TrainSettings
 
@@ -85,10 +91,7 @@ class Sums(Task):
         return Head("input", 2)
 
     def loss(self, outputs, batch):
-        losses = -outputs["logits"].log_softmax(-1).gather(-1, batch.targets["odd"][:, None])[:, 0]
-        if torch.is_grad_enabled():
-            LOSSES.append(losses.sum().item().hex())
-        return losses
+        return -outputs["logits"].log_softmax(-1).gather(-1, batch.targets["odd"][:, None])[:, 0]
 
     def encode(self, x, processor):
         return [Example(processor.inputs(x))]
@@ -137,16 +140,15 @@ class Average(Technique):
 class Killer(Technique):
     """Notes what a step led to, draws random numbers that nobody expects, and kills the process (-9)."""
 
-    def draw(self, chosen, run, rng):
-        if not SEEN:
-            LOSSES.clear()  # of what was tried out before the first step
-        return chosen
+    def loss(self, loss, run):
+        LOSSES.append(loss.sum().item().hex())
+        return loss
 
     def after_step(self, run):
         SEEN[run.step] = [state_sha256(run.state()), *LOSSES]
         LOSSES.clear()
         torch.rand(3), np.random.rand(3), random.random()
-        if run.step == int(os.environ.get("KILL_IN_STEP", "-1")):
+        if f"{run.step} {run.ranks.rank}" == os.environ.get("KILL_IN_STEP"):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -169,7 +171,7 @@ def job(steps: int, folder: Path | None) -> Job:
         precision="fp32", steps=steps, batch_size=8, accumulate=2, lr=0.003, checkpoint_steps=1, evaluate_every=4
     )
     parts = (Average(), Killer())
-    return Job(Encoder(), task, processor, train, held, settings, techniques=parts, work=folder)
+    return Job(Encoder(), task, processor, train, held, settings, techniques=parts, work=folder, ranks=present())
 
 
 def train(steps: int, folder: Path | None) -> dict[str, Any]:
@@ -179,38 +181,48 @@ def train(steps: int, folder: Path | None) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "resumed_at": fitted.resumed_at, "steps": list(SEEN.items())}
 
 
-def in_child(work: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
-    """Run in a fork; returns the signal it died of (0: none) and its answer. The parent never runs autograd, which
-    does not survive a fork."""
+def in_children(work: Callable[[], dict[str, Any]], ranks: int) -> tuple[list[int], dict[str, Any]]:
+    """Run in as many forks; returns the signals they died of (0: none) and the answer of the first. The parent never
+    runs autograd, which does not survive a fork."""
+    env = environment(ranks, 60.0)
     read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.write(write, json.dumps(work()).encode())
-            status = 0
-        finally:
-            os._exit(status)
+    children = []
+    for rank in range(ranks):
+        children.append(os.fork())
+        if children[-1] == 0:
+            status = 1
+            try:
+                place = Place.here(env | {"RANK": str(rank), "DANLU_LAUNCHER": "0"})
+                with joined(place) if place else nullcontext():
+                    said = json.dumps(work()).encode()
+                os.write(write, said if rank == 0 else b"")
+                status = 0
+            except DanluError:
+                pass  # another rank was killed
+            finally:
+                os._exit(status)
     os.close(write)
     with os.fdopen(read) as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, json.loads(said or "{}")
+        told = pipe.read()
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    return [os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0 for status in ended], json.loads(told or "{}")
 
 
-def kill_at_each_step(steps: int) -> dict[str, Any]:
-    _, whole = in_child(lambda: train(steps + AFTER, None))
+def kill_at_each_step(steps: int, ranks: int) -> dict[str, Any]:
+    _, whole = in_children(lambda: train(steps + AFTER, None), ranks)
     found = []
     for step in range(steps):
+        victim = step % ranks
         with tempfile.TemporaryDirectory() as folder:
-            os.environ["KILL_IN_STEP"] = str(step)
-            died, _ = in_child(lambda: train(steps + AFTER, Path(folder)))
-            os.environ["KILL_IN_STEP"] = "-1"
-            _, again = in_child(lambda: train(steps + AFTER, Path(folder)))
+            os.environ["KILL_IN_STEP"] = f"{step} {victim}"
+            died, _ = in_children(lambda: train(steps + AFTER, Path(folder)), ranks)
+            del os.environ["KILL_IN_STEP"]
+            _, again = in_children(lambda: train(steps + AFTER, Path(folder)), ranks)
         at = again.get("resumed_at") or 0
-        right = died == signal.SIGKILL and at in (max(0, step - 1), step)
+        right = died[victim] == signal.SIGKILL and at in (max(0, step - 1), step)
         found.append(right and again["sha256"] == whole["sha256"] and again["steps"] == whole["steps"][at:])
-    return {"steps": steps, "equal": sum(found), "different": [k for k, same in enumerate(found) if not same]}
+    different = [k for k, same in enumerate(found) if not same]
+    return {"steps": steps, "ranks": ranks, "equal": sum(found), "different": different}
 
 
 def save_for_ever(folder: Path, acknowledged: int) -> dict[str, Any]:
@@ -282,15 +294,17 @@ def plant(fault: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--saves", type=int, default=200)
     parser.add_argument("--plant", choices=["reseed", "optimizer", "rename", "copy"])
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     given = parser.parse_args()
     plant(given.plant or "")
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
-    result = {"resume": kill_at_each_step(given.steps), "saves": kill_while_saving(given.saves)}
+    result = {"resume": kill_at_each_step(given.steps, given.ranks), "saves": kill_while_saving(given.saves)}
     resume, saves = result["resume"], result["saves"]
-    print(f"killed in each of {resume['steps']} steps and gone on: {resume['equal']} equal, bit for bit")
+    equal = f"{resume['equal']} equal, bit for bit"
+    print(f"{given.ranks} ranks, one killed in each of {resume['steps']} steps and gone on: {equal}")
     lost = f"{len(saves['lost'])} lost, {saves['damaged']} damaged"
     print(f"{saves['kills']} kills while saving ({saves['inside_a_save']} inside a save): {lost}")
     if given.json:

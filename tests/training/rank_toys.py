@@ -18,6 +18,7 @@ import training_toys as toys
 from torch import nn
 
 from danlu.blocks import table_gradients
+from danlu.blocks.torch_form import TorchForm
 from danlu.core.errors import DanluError
 from danlu.core.launch import Place, environment
 from danlu.training.job import Judge
@@ -54,6 +55,39 @@ class Draws(toys.EMA):
 
     def draw(self, chosen, run, rng):
         return chosen[:1]
+
+
+class Deep(nn.Module):
+    """Layers in a list, weights used twice, and a frozen one."""
+
+    def __init__(self):
+        super().__init__()
+        toys.torch.manual_seed(0)
+        self.embed, self.place = nn.Embedding(12, 6), nn.Linear(6, 6).requires_grad_(False)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 6)) for _ in range(3))
+        self.register_buffer("seen", toys.torch.zeros((), dtype=toys.torch.int64))
+
+    def forward(self, ids):
+        hidden = self.place(self.embed(ids))
+        self.seen += ids.numel()
+        for layer in self.layers:
+            hidden = hidden + layer(hidden)
+        return {"logits": hidden @ self.embed.weight[:3].T, "table": self.embed.weight}
+
+
+def asked(module, device):
+    """What a form of the module answers, as a number."""
+    return float(TorchForm(module).forward({"ids": toys.np.array([[1, 2, 3]])})["logits"].sum())
+
+
+class Hears(toys.LookAfter):
+    """Looks at the run when a loss was found, and at no weight."""
+
+    after_step = toys.Technique.after_step
+
+    def loss(self, loss, run):
+        self.see(run)
+        return loss
 
 
 def act(what):
@@ -100,6 +134,18 @@ CASES = {
     "judged": lambda **k: quiet(validation=toys.examples(toys.Tagging(), 4), evaluate_every=2, judge=judged(), **k),
     "one": lambda **k: quiet(checkpoint_steps=1, **k),
     "two": lambda **k: quiet(module=toys.Tagger(dropout=0.5), checkpoint_steps=1, **k),
+    "deep": lambda **k: quiet(
+        module=Deep(),
+        validation=toys.examples(toys.Tagging(), 4, skip=40),
+        evaluate_every=2,
+        judge=Judge("sum", "higher", asked),
+        checkpoint_steps=1,
+        **k,
+    ),
+    "deep 1": lambda **k: CASES["deep"](**k),
+    "deep 2": lambda **k: CASES["deep"](**k),
+    "averaged": lambda **k: quiet(techniques=(toys.EMA(),), **k),
+    "columns": lambda **k: quiet(optimizer="adafactor", **k),
     "counting": lambda **k: quiet(module=toys.Counting(), **k),
     "private": lambda **k: quiet(techniques=(toys.DP2(),), **k),
     "draws": lambda **k: quiet(techniques=(Draws(),), **k),
@@ -119,14 +165,15 @@ def still_pair():
 def come_to(case, folder):
     """What a case comes to: losses, weights' digest, looks. `two!` is stopped after four steps; both sorts resume."""
     name = case.rstrip("!")
-    options = {"work": Path(folder) / name} if name in ("one", "two") else {}
+    options = {"work": Path(folder) / name} if name in ("one", "two", "deep 1", "deep 2") else {}
     table_gradients.SMALLEST = 1 if name == "plain" else 2**20
     job = CASES[name](**options)
     job.ranks = present()
-    if case.endswith("!"):
-        job.techniques = (*job.techniques, toys.LookAfter(stop))
-    else:
-        job.techniques = (*job.techniques, toys.LookAfter(lambda run: None))
+    see = stop if case.endswith("!") else lambda run: None
+    if name.startswith("deep"):
+        job.techniques = (Hears(see),)
+    elif not job.ranks.sharded:
+        job.techniques = (*job.techniques, toys.LookAfter(see))
     try:
         fitted = fit(job)
     except (Stop, DanluError) as fault:
@@ -144,9 +191,9 @@ def come_to(case, folder):
     }
 
 
-def together(folder, *cases, world=2, timeout=60.0):
+def together(folder, *cases, world=2, timeout=60.0, sharded=False):
     """Run the cases in so many ranks; returns what each rank said (None: it died) and the ranks' exit codes."""
-    env = environment(world, timeout) | {"DANLU_LAUNCHER": "0"}
+    env = environment(world, timeout) | {"DANLU_LAUNCHER": "0"} | ({"DANLU_SHARD": "1"} if sharded else {})
     command = [sys.executable, __file__, str(folder), *cases]
     ranks = [subprocess.Popen(command, env=env | {"RANK": str(k)}, stdout=subprocess.PIPE) for k in range(world)]
     try:

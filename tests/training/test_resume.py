@@ -231,7 +231,7 @@ def test_killed_in_every_step_and_while_saving(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(found.read_text())
-    assert result["resume"] == {"steps": 4, "equal": 4, "different": []}
+    assert result["resume"] == {"steps": 4, "ranks": 1, "equal": 4, "different": []}
     assert (result["saves"]["kills"], result["saves"]["lost"], result["saves"]["damaged"]) == (6, [], 0)
 
 
@@ -240,7 +240,7 @@ def test_the_benchmark_catches_planted_faults(fault):
     command = [sys.executable, BENCHMARK, "--steps", "2", "--saves", "4", "--plant", fault]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "killed in each of 2 steps" in done.stdout
+    assert "one killed in each of 2 steps" in done.stdout
 
 
 # ---- planted faults: each must be caught by the comparison -----------------------------------------------------------

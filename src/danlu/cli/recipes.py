@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,6 +122,12 @@ def run(
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds after which a process that does not come along is said to hang.")
     ] = launch.TIMEOUT,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="How often the processes start again after one was killed.")
+    ] = launch.RESTARTS,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Each process holds its share of weights, gradients and optimizer alone.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe. What is there already is reused, a killed run goes on where it stopped.
@@ -128,12 +135,17 @@ def run(
     Example:  danlu run recipes/review_sentiment.yaml tuned.epochs=3
     """
     place = launch.Place.here()
+    if shard and nproc == 1 and place is None:
+        what = "--shard shares a model among processes, and this is one"
+        raise RecipeError(what, where="--shard", do="--nproc 2, or leave --shard out")
+    if shard:
+        os.environ[launch.SHARD_ENV] = "1"
     if nproc > 1 and place is None:
         lists = {"--import": imports, "--track": track}
         given = [str(word) for flag, values in lists.items() for value in values or [] for word in (flag, value)]
         given += ["--store", str(store)] if store else []
         given += ["--quiet"] * quiet + ["--json"] * as_json
-        raise typer.Exit(launch.start(["run", *given, "--", str(recipe), *(overrides or [])], nproc, timeout))
+        raise typer.Exit(launch.start(["run", *given, "--", str(recipe), *(overrides or [])], nproc, timeout, restarts))
     trackers = [{"console": {"quiet": quiet}}, *(document.parse(text, "--track") for text in track or [])]
     done = api.run(recipe, *overrides or [], store=store, imports=imports or [], trackers=trackers)
     if place and place.rank:

@@ -30,10 +30,10 @@ class Expected:
 def tell(run: Run, done: int = 0) -> Expected:
     """Say how long the steps after `done` will take, and how many bytes, about.
 
-    Nothing is said of the time where few steps are left, nor for a model that does not descend.
+    Nothing is said of the time where few steps are left, nor for a model that does not descend or is shared by ranks.
     """
     bytes_of, left = memory.tell(run), run.steps - done
-    if left < _LEAST or run.taught is not None:
+    if left < _LEAST or run.taught is not None or run.ranks.sharded:
         return Expected(bytes_of, None)
     step = seconds(run)
     looks = left // run.watch.every if run.job.validation else 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
+from danlu.training.sharded import own
 
 
 class DivergedError(RecipeError):
@@ -57,6 +58,27 @@ def check_parallel(techniques: Sequence[Technique], world: int, *, descends: boo
                 raise RecipeError(what, where=f"techniques.{technique.name}", do=f"leave it out, or {alone}")
 
 
+_OF_WEIGHTS = ("start", "after_backward", "before_step", "after_step", "answering", "finish")
+_NOT_SHARED = ("adafactor",)
+"""Optimizers whose state has other shapes than the weights."""
+
+
+def check_shared(techniques: Sequence[Technique], turns: int, optimizer: str) -> None:
+    """Raise RecipeError for what can't be done where no rank holds a whole weight."""
+    alone = "leave --shard out, or"
+    for technique in techniques:
+        for moment in _OF_WEIGHTS:
+            if defines(technique, moment):
+                what = f"{technique.name} looks at weights or gradients, of which each rank holds a share"
+                raise RecipeError(what, where=f"techniques.{technique.name}", do=f"{alone} leave it out")
+    if turns > 1:
+        what = "this task trains in several turns, and a shared model is put together in one pass"
+        raise RecipeError(what, where="task", do=f"{alone} choose another task")
+    if optimizer in _NOT_SHARED:
+        what = f"{optimizer} keeps sums over rows and columns of weights, of which each rank holds a share"
+        raise RecipeError(what, where="optimizer", do=f"{alone} optimizer=adamw")
+
+
 def check_trained(turn: str, trained: Mapping[str, Tensor]) -> None:
     """Raise RecipeError for a turn that would train nothing."""
     if not trained:
@@ -99,7 +121,7 @@ def check_near(first: Sequence[float], last: Sequence[float], *, step: int, step
 def digest(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """A checksum of each tensor's bytes."""
     return {
-        name: zlib.crc32(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        name: zlib.crc32(own(t.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         for name, t in tensors.items()
     }
 
@@ -115,7 +137,7 @@ def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: M
             what = f"no weight moved: all {len(names)} trained tensors of the turn {turn!r} are as they were"
             do = "raise lr or the number of steps; check that the loss depends on what the method trains"
             raise RecipeError(what, where="training", do=do)
-    broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not own(tensor).isfinite().all()]
     if broken:
         what = f"{len(broken)} trained tensors hold NaN or infinity, the first is {broken[0]}"
         raise DivergedError(what, where="training", do="lower lr, or precision=fp32")

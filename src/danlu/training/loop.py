@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
-from danlu.training import dry, guards, rates, throughput
+from danlu.training import dry, guards, rates, sharded, throughput
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.dry import Expected
 from danlu.training.energy import Energy, meter
@@ -64,7 +64,7 @@ def fit(job: Job) -> Fitted:
     expected = dry.tell(run, run.step)
 
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
-    kept = kept_gradients(run.model, run.optimizers.values())
+    kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
     full = guards.memory_faults(job.settings.batch_size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
     with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
@@ -97,6 +97,8 @@ def fit(job: Job) -> Fitted:
     for technique in run.techniques:
         technique.finish(run)
     run.take_best()
+    if run.ranks.sharded:
+        sharded.fill_from(run.model, job.module.eval())
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
 
@@ -144,6 +146,7 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "ranks": run.ranks.world,
+        "sharded": run.ranks.sharded,
         "peak_memory_mb": round(_peak_memory(run.device) / 1e6, 1),
         "memory_estimate_mb": {part: round(size / 1e6, 1) for part, size in expected.memory.items()},
         "lr": {"highest": run.top_lr, "schedule": run.settings.schedule.name, "warmup": run.warmup}

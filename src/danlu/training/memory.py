@@ -7,6 +7,7 @@ from torch import nn
 from danlu.blocks import memory
 from danlu.training.job import lengths
 from danlu.training.run import Run
+from danlu.training.sharded import own
 
 _PROBED = 2
 """Examples whose pass is measured: the longest ones."""
@@ -16,14 +17,16 @@ def estimate(run: Run) -> dict[str, int]:
     """Bytes of `weights`, `gradients`, `optimizer` and `activations` of a batch of the longest examples; `free` ones.
 
     The activations are those of a pass of the two longest examples, in eval mode, times the batch: dropout's masks
-    and what techniques and an average add are not in it. With `checkpointing` they are an upper bound.
+    and what techniques and an average add are not in it. With `checkpointing` they are an upper bound. Where ranks share
+    the weights, gradients and optimizer are this rank's, and activations are not measured (0).
     """
-    moving = sum(w.numel() * w.element_size() for weights in run.moved.values() for w in weights.values())
+    moved = [own(weight) for weights in run.moved.values() for weight in weights.values()]
+    moving = sum(weight.numel() * weight.element_size() for weight in moved)
     found = {
         "weights": sum(t.numel() * t.element_size() for t in run.model.state_dict().values()),
         "gradients": moving,
         "optimizer": round(moving * run.settings.optimizer.state_per_weight),
-        "activations": _activations(run) if moving else 0,
+        "activations": _activations(run) if moving and not run.ranks.sharded else 0,
     }
     return found | {"free": memory.free_bytes(run.device)}
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from danlu.training.sharded import shared_like, whole
+
 _NUMBER = ":number"
 """Ends the name of a state that is a number and no tensor."""
 
@@ -34,7 +36,7 @@ def clip(optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], limi
     are divided only while it steps. For other optimizers they are divided here.
     """
     gradients = [w.grad for w in weights if w.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = whole(torch.nn.utils.get_total_norm(gradients))
     excess = (norm / limit).clamp(min=1.0)
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.grad_scale = excess  # type: ignore[attr-defined]
@@ -66,5 +68,5 @@ def restore(
     for key, tensor in tensors.items():
         name, _, what = key.rpartition("/")
         number = what.endswith(_NUMBER)
-        value = tensor.item() if number else tensor.to(weights[name].device)
+        value = tensor.item() if number else shared_like(weights[name], tensor)
         optimizer.state[weights[name]][what.removesuffix(_NUMBER)] = value

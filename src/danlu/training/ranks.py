@@ -26,9 +26,12 @@ BUCKET = 2**22
 
 
 class Ranks:
-    """The processes of a training: `rank` is this one's number, `world` how many there are. Here, only this one."""
+    """The processes of a training: `rank` is this one's number, `world` how many there are. Here, only this one.
 
-    rank, world = 0, 1
+    `sharded`: each holds its share of the weights alone, see `danlu.training.sharded`.
+    """
+
+    rank, world, sharded = 0, 1, False
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -69,7 +72,7 @@ class Group(Ranks):
     """Ranks that are joined by torch.distributed: gloo for tensors of the CPU, NCCL for those of CUDA."""
 
     def __init__(self, place: Place) -> None:
-        self.rank, self.world, self._seconds = place.rank, place.world, place.timeout
+        self.rank, self.world, self.sharded = place.rank, place.world, place.sharded
         self.roll = Roll(place)
         wait = timedelta(seconds=place.timeout)
         cuda = torch.cuda.is_available()
@@ -131,6 +134,8 @@ class Group(Ranks):
         return int(found)
 
     def add_up(self, weights: Sequence[Tensor], said: Tensor) -> Tensor:
+        if self.sharded:  # the backward passes have added up the gradients
+            weights = ()
         without = [weight for weight in weights if weight.grad is None]
         for weight in without:
             weight.grad = torch.zeros_like(weight)

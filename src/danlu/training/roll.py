@@ -31,9 +31,10 @@ class Roll:
         wait = timedelta(seconds=place.timeout)
         holds = place.rank == 0 and not place.store_elsewhere
         try:
-            self.store = dist.TCPStore(  # type: ignore[attr-defined]
+            held = dist.TCPStore(  # type: ignore[attr-defined]
                 place.host, place.port, is_master=holds, timeout=wait, wait_for_workers=False
             )
+            self.store = dist.PrefixStore(f"attempt/{place.attempt}", held)  # type: ignore[attr-defined]
         except RuntimeError as fault:
             what = f"rank {self._rank} does not reach the others at {place.host}:{place.port}"
             raise MachineError(what, where="ranks", do="a free port, and an address that all ranks reach") from fault

@@ -14,7 +14,7 @@ from danlu.blocks.taught import SelfTaught
 from danlu.blocks.tensors import to_torch
 from danlu.contracts import Arrays, Batch, Example, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
-from danlu.training import guards, optim, schedule
+from danlu.training import guards, optim, schedule, sharded
 from danlu.training.batches import Feed, sorted_batches
 from danlu.training.checkpoint import State, copied
 from danlu.training.embedded import Embedded
@@ -47,9 +47,14 @@ class Run:
         self.on = f"{self.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
         if self.ranks.world > 1:
             self.on += f", {self.ranks.world} ranks"
-        self.model = job.module.to(self.device).train()
+        self.model = job.module if self.ranks.sharded else job.module.to(self.device)
         self.taught = self.model if isinstance(self.model, SelfTaught) else None
         self.beside = self._models_beside()
+        if self.ranks.sharded:
+            guards.check_shared(self.techniques, len(job.task.turns(self.model)), self.settings.optimizer.name)
+            self.model = sharded.cut(self.model, self.ranks.world, self.device)
+            self.on += ", sharded"
+        self.model.train()
         self.turns = job.task.turns(self.model)
         self._plan_steps()
         self._plan_moves()
@@ -187,6 +192,10 @@ class Run:
         for k, technique in enumerate(self.techniques):
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
         drawn = self.feed.batches(self.chosen, self.step)
+        if self.ranks.sharded:
+            one = [self.job.train[0]]
+            most = self.ranks.greatest(len(drawn))
+            drawn = sharded.evened(drawn, most, lambda: self.task.collate(one, self.job.processor))
         self.total = self.ranks.sum(float(sum(batch.count.sum() for batch in drawn)))
         batches = [self.placed(batch) for batch in drawn]
         if self._varying and self.total:
@@ -237,6 +246,8 @@ class Run:
 
     def _forward_and_backward(self, added: Sequence[Tensor] = ()) -> Tensor:
         loss = self.losses(added)
+        if self.ranks.sharded and not self.batch.count.any():
+            loss = loss * 0  # a batch that is there for the meeting alone
         if self._replacing:
             self._replacing.backward(loss, self)
         else:
@@ -281,7 +292,7 @@ class Run:
             for name, tensor in self.changing().items():
                 if tensor.shape != tensors[name].shape:  # a buffer of what is counted finds its size in training
                     tensor.resize_(tensors[name].shape)
-                tensor.copy_(tensors[name])
+                tensor.copy_(sharded.shared_like(tensor, tensors[name]))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -293,6 +304,7 @@ class Run:
             with torch.no_grad():
                 yield
         finally:
+            sharded.rest(self.model)
             self.model.train()
             for technique in reversed(self.techniques):
                 technique.answering(self, False)
@@ -301,10 +313,11 @@ class Run:
         """Measure the validation set, and remember the weights when they are the best so far."""
         judge = self.job.judge
         with self.answering():
-            number = self.ranks.of_first(self._measured)
+            mine = self._measured() if self.ranks.sharded else None  # all ranks ask a model that none has whole
+            number = self.ranks.of_first(self._measured if mine is None else lambda: mine)
             if self.watch.add(self.step, number) and self.settings.keep == "best":
                 self.watch.best_weights = {name: tensor.detach().clone() for name, tensor in self.changing().items()}
-            if self.ranks.rank == 0:
+            if self.ranks.rank == 0 or self.ranks.sharded:
                 self.job.looked(self.model, self.step)
         self.events.numbers(step=self.step, **{f"validation_{judge.name if judge else 'loss'}": number})
 
@@ -330,7 +343,7 @@ class Run:
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
     def state(self) -> State:
-        """All that a checkpoint holds."""
+        """All that a checkpoint holds, whole; all ranks of a sharded training ask together."""
         looks, pulse = self.watch.history, self.pulse.notes()
         notes = {
             "precision": self.precision,
@@ -345,7 +358,8 @@ class Run:
             for key, tensor in optim.state(self.optimizers[turn], weights).items()
         }
         best_step = self.watch.best[0] if self.watch.best and self.watch.best_weights else None
-        return State(self.step, notes, self.changing(), moving, self._kept, best_step, self.watch.best_weights)
+        weights, moving, best = map(sharded.wholes, (self.changing(), moving, self.watch.best_weights))
+        return State(self.step, notes, weights, moving, self._kept, best_step, best)
 
     def recall(self, saved: State) -> None:
         """Give techniques back what they kept; their tensors are on the device."""

@@ -69,18 +69,25 @@ class Saves:
 
         `at_once` saves in any case and waits until it is written.
         """
-        if self._background is None:
-            return
-        if not self._background.busy:
-            self._hear(self._background)
+        background, ranks = self._background, self._run.ranks
+        if background and not background.busy:
+            self._hear(background)
+        due = background is not None and self._is_due(at_once=at_once)
+        if ranks.sharded:
+            due = ranks.of_first(lambda: float(due)) > 0
+        if due:
+            state = self._run.state()
+            if background:
+                self._hear(background)
+                background.save(state)
+            self._asked, self._due = state.step, time.monotonic() + self._pause
+        if background and at_once:
+            self._hear(background)
+
+    def _is_due(self, *, at_once: bool) -> bool:
         every, step = self._run.settings.checkpoint_steps, self._run.step
         due = at_once or time.monotonic() >= self._due or (every is not None and step % every == 0)
-        if due and step != self._asked:
-            self._hear(self._background)
-            self._background.save(self._run.state())
-            self._asked, self._due = step, time.monotonic() + self._pause
-        if at_once:
-            self._hear(self._background)
+        return due and step != self._asked
 
     def _hear(self, background: Background) -> None:
         """Wait for the checkpoint under way, if there is one."""
@@ -103,7 +110,7 @@ class Saves:
             yield
         except guards.DivergedError as fault:
             best, weights = self._run.watch.best, self._run.watch.best_weights
-            if self._checkpoints and best and weights:
+            if self._checkpoints and best and weights and not self._run.ranks.sharded:
                 with suppress(MachineError):  # a full disk must not hide why the training ended
                     path = self._checkpoints.leave("best.safetensors", weights)
                     fault.do += f"; the best weights so far, of step {best[0]}, are in {path}"

@@ -1,0 +1,94 @@
+"""`danlu run` in two processes: by torchrun too, and after a rank was killed or hung, it comes to the same weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from danlu.core.artifact import Artifact
+
+HARM = Path(__file__).with_name("harm.py")
+TORCHRUN = [sys.executable, *"-m torch.distributed.run --nproc-per-node=2 --standalone -m danlu.cli.main".split()]
+RECIPE = """
+name: moods
+steps:
+  data:
+    do: prepare
+    source: {synthetic: {kind: text, size: 60}}
+    task: text_classification
+  tuned:
+    do: finetune
+    backbone: {gru: {size: tiny}}
+    techniques: [harm]
+    steps: 12
+    batch_size: 8
+    checkpoint_steps: 1
+    precision: fp32
+"""
+
+
+def trained(store):
+    """The digest of the weights in a store."""
+    made = [Artifact.read(path) for path in (store / "artifacts").iterdir()]
+    model = next(one for one in made if one.kind == "model")
+    files = sorted((model.path / "trained").rglob("*.safetensors"))
+    return model, b"".join(file.read_bytes() for file in files)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """Run the recipe in two processes in a store of its own; returns exit code, standard error and the store."""
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "moods.yaml").write_text(RECIPE)
+
+    def started(store, *options, by=(sys.executable, "-m", "danlu.cli.main"), harm=""):
+        place = folder / store
+        own = {"HARM": f"{harm} {folder / store}.harm"} if harm else {}
+        command = [*by, "run", "moods.yaml", "--store", str(place), "--import", str(HARM), "-q", *options]
+        done = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=250)
+        return done.returncode, done.stderr, place
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def whole(started):
+    """The weights of a training that nothing happened to, by torchrun."""
+    code, said, store = started("whole", by=TORCHRUN)
+    assert code == 0, said
+    model, weights = trained(store)
+    assert model.numbers["ranks"] == 2
+    return weights
+
+
+def test_a_killed_rank_is_told_and_all_start_again_from_the_last_checkpoint(started, whole):
+    code, said, store = started("killed", "--nproc", "2", harm="1 6 kill")
+    assert code == 0, said
+    assert "! rank 1 was killed by SIGKILL; all ranks start again" in said
+    model, weights = trained(store)
+    assert any(note.startswith(("resumed at step 5", "resumed at step 6")) for note in model.manifest["notes"])
+    assert weights == whole
+
+
+@pytest.mark.proof
+def test_torchrun_starts_the_ranks_again_too(started, whole):
+    code, said, store = started("again", by=(*TORCHRUN[:-2], "--max-restarts=1", *TORCHRUN[-2:]), harm="1 6 kill")
+    assert code == 0, said
+    assert trained(store)[1] == whole
+
+
+@pytest.mark.proof
+def test_a_rank_that_hangs_is_named_and_the_next_run_goes_on(started, whole):
+    code, said, _ = started("hung", "--nproc", "2", "--timeout", "15", harm="1 6 hang")
+    assert (code, "rank 1 hangs: the others waited 15 s for it" in said) == (4, True)
+    code, said, store = started("hung", "--nproc", "2")
+    assert code == 0, said
+    assert trained(store)[1] == whole
+
+
+@pytest.mark.proof
+def test_a_rank_killed_once_too_often_ends_the_run(started):
+    code, said, _ = started("ended", "--nproc", "2", "--restarts", "0", harm="1 6 kill")
+    assert (code, "rank 1 has died" in said or "rank 1 was killed by SIGKILL" in said) == (4, True)
