@@ -58,6 +58,14 @@ def check_parallel(techniques: Sequence[Technique], world: int, *, descends: boo
                 raise RecipeError(what, where=f"techniques.{technique.name}", do=f"leave it out, or {alone}")
 
 
+def check_scaled(techniques: Sequence[Technique]) -> None:
+    """Raise RecipeError for a technique that takes gradients of its own, of losses that fp16 has to scale."""
+    for technique in techniques:
+        if defines(technique, "backward"):
+            what = f"{technique.name} replaces the backward pass, whose loss fp16 has to scale"
+            raise RecipeError(what, where=f"techniques.{technique.name}", do="precision=fp32")
+
+
 _OF_WEIGHTS = ("start", "after_backward", "before_step", "after_step", "answering", "finish")
 _NOT_SHARED = ("adafactor",)
 """Optimizers whose state has other shapes than the weights."""

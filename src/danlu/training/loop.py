@@ -32,7 +32,7 @@ from danlu.training.dry import Expected
 from danlu.training.energy import Energy, meter
 from danlu.training.interrupt import Interrupts
 from danlu.training.job import Fitted, Job, chosen_device
-from danlu.training.precision import Precision, decide
+from danlu.training.precision import DTYPES, Precision, decide
 from danlu.training.randomness import Stream, reseed
 from danlu.training.recompute import recomputed
 from danlu.training.run import Run
@@ -97,6 +97,8 @@ def fit(job: Job) -> Fitted:
     for technique in run.techniques:
         technique.finish(run)
     run.take_best()
+    if run.scaling and run.scaling.skipped:
+        job.events.note(f"{run.scaling.skipped} of {run.step} steps were skipped: their gradients overflowed in fp16")
     if run.ranks.sharded:
         sharded.fill_from(run.model, job.module.eval())
     guards.check_moved(before, run.changing(), run.moved)
@@ -110,10 +112,9 @@ def _agreed(job: Job, saved: State | None) -> Precision:
     if saved:
         kept: Precision = saved.notes["precision"]
         return kept
-    found = job.ranks.of_first(
-        lambda: float(decide(job.settings.precision, chosen_device(job.settings.device)) == "bf16")
-    )
-    return "bf16" if found else "fp32"
+    known: list[Precision] = list(DTYPES)
+    device = chosen_device(job.settings.device)
+    return known[int(job.ranks.of_first(lambda: float(known.index(decide(job.settings.precision, device)))))]
 
 
 def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
@@ -143,6 +144,7 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
         "trained_parameters": moving,
         "trained_share": round(moving / size, 6),
         "precision": run.precision,
+        "skipped_steps": run.scaling.skipped if run.scaling else 0,
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "ranks": run.ranks.world,

@@ -29,16 +29,18 @@ def penalize(optimizer: torch.optim.Optimizer, *, l1: float, l2: float) -> None:
             weight.grad.add_(weight.detach(), alpha=l2)
 
 
-def clip(optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], limit: float) -> Tensor:
+def clip(
+    optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], limit: float, *, in_place: bool = False
+) -> Tensor:
     """Let the next step use gradients whose common norm is at most `limit`; returns the norm before, without waiting.
 
     A fused kernel is left the division (`grad_scale`), since it reads every gradient anyway: the gradients themselves
-    are divided only while it steps. For other optimizers they are divided here.
+    are divided only while it steps. For other optimizers, and `in_place`, they are divided here.
     """
     gradients = [w.grad for w in weights if w.grad is not None]
     norm = whole(torch.nn.utils.get_total_norm(gradients))
     excess = (norm / limit).clamp(min=1.0)
-    if getattr(optimizer, "_step_supports_amp_scaling", False):
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and not in_place:
         optimizer.grad_scale = excess  # type: ignore[attr-defined]
     elif gradients:
         torch._foreach_div_(gradients, excess)

@@ -1,4 +1,4 @@
-"""fp32 or bf16, decided once per machine and library version by a short measurement.
+"""fp32, bf16 or fp16; between the first two it is decided once per machine and library version by a short measurement.
 
 bf16 is several times faster where the processor multiplies it directly, and many times slower where it is emulated, so
 neither a table of processors nor a default would do. The decision is kept in the cache folder; a training notes it in
@@ -15,18 +15,20 @@ from torch import nn
 
 from danlu.training.measured import once
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _WORTH = 1.15
 """bf16 loses digits, so it must win at least this factor."""
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context for the model's pass; in bf16 the weights themselves stay fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """The context for the model's pass; the weights themselves stay fp32."""
+    lower = precision != "fp32"
+    return torch.autocast(device.type, dtype=DTYPES[precision] if lower else torch.bfloat16, enabled=lower)
 
 
-def decide(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+def decide(wanted: Literal["auto"] | Precision, device: torch.device) -> Precision:
     """The precision to train in; `auto` is measured once per processor, thread count and torch version."""
     if wanted != "auto":
         return wanted

@@ -23,6 +23,7 @@ from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
 from danlu.training.randomness import Stream, generator, reseed
+from danlu.training.scaling import Scaling
 from danlu.training.settings import FROM_SCRATCH, or_own
 from danlu.training.throughput import Work
 from danlu.training.watch import Watch
@@ -67,6 +68,7 @@ class Run:
         self.total, self.divisor = 0.0, 0.0
         self._said = torch.zeros(())
         self._norm: Tensor | None = None
+        self._moved = True
         self._kept: dict[str, dict[str, Any]] = {}
 
     def _models_beside(self) -> dict[str, Callable[..., Arrays]]:
@@ -96,7 +98,10 @@ class Run:
 
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
+        self.scaling = Scaling(self.device) if self.precision == "fp16" and self.taught is None else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
+        if self.scaling:
+            guards.check_scaled(self.techniques)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
         self._varying = any(guards.defines(technique, "vary") for technique in self.techniques)
         rate = self.job.range_test.get("lr") if self.settings.lr == "find" else self.settings.lr
@@ -251,14 +256,20 @@ class Run:
         if self._replacing:
             self._replacing.backward(loss, self)
         else:
-            (loss.sum() / self.divisor).backward()  # type: ignore[no-untyped-call]
+            mean = loss.sum() / self.divisor
+            (self.scaling.up(mean) if self.scaling else mean).backward()  # type: ignore[no-untyped-call]
         return loss.detach().sum()
 
     def add_up(self) -> None:
-        """Add up the gradients and losses of all ranks; what is drawn from now on is the same in each."""
+        """Add up the gradients and losses of all ranks; what is drawn from now on is the same in each.
+
+        Gradients of scaled losses have their true size from here on.
+        """
         if self.ranks.world > 1:
             self._said = self.ranks.add_up(list(self.moved[self.turn.name].values()), self._said)
             reseed(self.seed, Stream.STEP, self.step)
+        if self.scaling:
+            self.scaling.down(self.optimizers[self.turn.name])
 
     def move(self) -> None:
         """Clip the gradients and move the weights, at the learning rate of this step."""
@@ -269,13 +280,16 @@ class Run:
         optim.set_rate(optimizer, self.lr)
         if settings.l1 or settings.l2:
             optim.penalize(optimizer, l1=settings.l1, l2=settings.l2)
+        if self.scaling:
+            self._moved, self._norm = self.scaling.step(optimizer, weights.values(), settings.clip)
+            return
         if settings.clip:
             self._norm = optim.clip(optimizer, weights.values(), settings.clip)
         optimizer.step()
 
     def end_turn(self) -> None:
-        """Note the mean loss of the turn (where the step has anything to learn) and the norm of its gradient."""
-        loss = self._said / self.total if self.total else None
+        """Note the mean loss of the turn (where the step has anything to learn and was not skipped) and the norm of its gradient."""
+        loss = self._said / self.total if self.total and self._moved else None
         self.pulse.hear(self.step, self.turn.name, self.lr, loss=loss, norm=self._norm)
 
     # ---- between steps -----------------------------------------------------------------------------------------------
@@ -351,6 +365,7 @@ class Run:
             "looks": looks,
             "pulse": pulse,
             "range_test": self.job.range_test,
+            "scaling": self.scaling.notes() if self.scaling else None,
         }
         moving = {
             f"{turn}/{key}": tensor
@@ -374,6 +389,8 @@ class Run:
             optim.restore(self.optimizers[turn], weights, own)
         self.watch.restore(saved.notes["looks"], saved.best)
         self.pulse.restore(saved.notes["pulse"])
+        if self.scaling:
+            self.scaling.restore(saved.notes["scaling"])
         self.step = saved.step
         self.events.note(f"resumed at step {saved.step} of {self.steps}")
         if saved.notes["on"] != self.on:

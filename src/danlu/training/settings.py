@@ -61,9 +61,10 @@ class TrainSettings(Settings):
     """Penalty on half the sum of their squares, as a part of the gradient."""
     clip: float | None = Field(default=1.0, gt=0)
     """Greatest norm of the gradient; null: not clipped."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the model's pass: `bf16` is half as wide, `fp32` can be repeated bit for bit. `auto` measures once
-    on this machine which is faster and notes it in the manifest."""
+    on this machine which of these is faster and notes it in the manifest. `fp16`, for GPUs without bf16, scales the
+    loss; steps whose gradients are not finite are skipped, counted and told."""
     checkpointing: bool = False
     """Keep the inputs of each layer alone and compute the rest again for the gradients: less memory, about a third
     more time, the same result."""

@@ -14,15 +14,13 @@ causal mask is not taken off, as in PaLM.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from danlu.training.measured import once
-
-if TYPE_CHECKING:
-    from danlu.training.precision import Precision
+from danlu.training.precision import DTYPES, Precision
 
 _SIDE = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 """Rows and columns of the matrices that are multiplied, by the type of the device."""
@@ -81,7 +79,7 @@ def ceiling(device: torch.device, precision: Precision) -> float:
 def multiplied(device: torch.device, precision: Precision) -> float:
     """The best of as many square products as fit in 0.3 s."""
     side = _SIDE.get(device.type, 1024)
-    matrix = torch.ones(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    matrix = torch.ones(side, side, device=device, dtype=DTYPES[precision])
     best, began, done = float("inf"), time.perf_counter(), 0
     while done < _LEAST or time.perf_counter() - began < _SECONDS:
         best, done = min(best, _seconds(matrix)), done + 1
