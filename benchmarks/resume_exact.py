@@ -2,8 +2,8 @@
 
     python benchmarks/resume_exact.py                        30 steps, 200 saves
     python benchmarks/resume_exact.py --steps 6 --saves 10   the short form that the tests run
-    python benchmarks/resume_exact.py --steps 50 --ranks 2   a training in two processes, of which now one, now the other
-                                                             kills itself; both go on in new ones
+    python benchmarks/resume_exact.py --steps 50 --ranks 2   in two processes, of which now one, now the other kills
+                                                             itself; both go on in new ones
 
 1. A small transformer with dropout, masked inputs, an averaging technique and looks at a validation set is trained in a
    process that kills itself in step k, for every k; another process goes on for 20 steps more. After each of its steps

@@ -10,7 +10,10 @@ import pytest
 from danlu.core.artifact import Artifact
 
 HARM = Path(__file__).with_name("harm.py")
-TORCHRUN = [sys.executable, *"-m torch.distributed.run --nproc-per-node=2 --standalone -m danlu.cli.main".split()]
+TORCHRUN = [
+    sys.executable,
+    *["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "danlu.cli.main"],
+]
 RECIPE = """
 name: moods
 steps:

@@ -11,6 +11,7 @@ import typer
 
 from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
 from danlu.core import launch
+from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")

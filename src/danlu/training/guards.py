@@ -157,7 +157,7 @@ def memory_faults(batch_size: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as fault:
-        if isinstance(fault, RuntimeError) and not _out_of_memory(fault):
+        if isinstance(fault, RuntimeError) and not out_of_memory(fault):
             raise
         half = max(1, batch_size // 2)
         raise MachineError(
@@ -168,5 +168,6 @@ def memory_faults(batch_size: int) -> Iterator[None]:
         ) from fault
 
 
-def _out_of_memory(fault: RuntimeError) -> bool:
-    return isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in str(fault)
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a device or of the machine."""
+    return isinstance(fault, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(fault)

@@ -26,7 +26,7 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
-from danlu.training import dry, guards, rates, sharded, throughput
+from danlu.training import dry, guards, largest, rates, sharded, throughput
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.dry import Expected
 from danlu.training.energy import Energy, meter
@@ -49,6 +49,7 @@ def fit(job: Job) -> Fitted:
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
+    job = _with_batch(job, precision, saved)
     run = Run(_with_rate(job, precision, saved), precision)
     before = guards.digest(run.changing())
     if run.device.type == "cpu":
@@ -65,7 +66,7 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
-    full = guards.memory_faults(job.settings.batch_size)
+    full = guards.memory_faults(job.settings.size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
     with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
@@ -117,6 +118,19 @@ def _agreed(job: Job, saved: State | None) -> Precision:
     return known[int(job.ranks.of_first(lambda: float(known.index(decide(job.settings.precision, device)))))]
 
 
+def _with_batch(job: Job, precision: Precision, saved: State | None) -> Job:
+    """The job with the size of batches that rank 0 finds, or found before the kill."""
+    if job.settings.batch_size != "auto":
+        return job
+    if saved:
+        size, accumulate = saved.notes["batch"]
+    else:
+        found = largest.find(job, precision) if job.ranks.rank == 0 else (0, 0)
+        size, accumulate = (int(job.ranks.of_first(lambda n=n: float(n))) for n in found)
+    own = {"batch_size": size, "accumulate": accumulate, "per_update": None}
+    return replace(job, settings=job.settings.model_copy(update=own))
+
+
 def _with_rate(job: Job, precision: Precision, saved: State | None) -> Job:
     """The job with what `lr: find` finds, or found before the kill."""
     if job.settings.lr != "find" or isinstance(job.module, SelfTaught):
@@ -132,6 +146,8 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
     return {
         "steps": run.step,
         "steps_planned": run.steps,
+        "batch_size": run.settings.size,
+        "accumulate": run.settings.accumulate,
         "epochs": round(run.step / run.feed.per_epoch, 3),
         "examples": len(run.job.train),
         "seconds": round(run.pulse.seconds, 3),

@@ -17,8 +17,8 @@ def estimate(run: Run) -> dict[str, int]:
     """Bytes of `weights`, `gradients`, `optimizer` and `activations` of a batch of the longest examples; `free` ones.
 
     The activations are those of a pass of the two longest examples, in eval mode, times the batch: dropout's masks
-    and what techniques and an average add are not in it. With `checkpointing` they are an upper bound. Where ranks share
-    the weights, gradients and optimizer are this rank's, and activations are not measured (0).
+    and what techniques and an average add are not in it. With `checkpointing` they are an upper bound. Where ranks
+    share the weights, gradients and optimizer are this rank's, and activations are not measured (0).
     """
     moved = [own(weight) for weights in run.moved.values() for weight in weights.values()]
     moving = sum(weight.numel() * weight.element_size() for weight in moved)
@@ -51,7 +51,7 @@ def tell(run: Run) -> dict[str, int]:
     more = found["gradients"] + found["optimizer"] + found["activations"]
     if more > found["free"]:
         parts = ", ".join(f"{name} {found[name] / 1e6:,.0f}" for name in ("gradients", "optimizer", "activations"))
-        half = max(1, run.settings.batch_size // 2)
+        half = max(1, run.settings.size // 2)
         run.events.warn(
             f"this training will hardly fit: it wants about {more / 1e6:,.0f} MB more ({parts}), and "
             f"{found['free'] / 1e6:,.0f} are free. Try batch_size={half} accumulate=2, checkpointing=true, method=lora "

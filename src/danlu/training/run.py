@@ -90,7 +90,7 @@ class Run:
             self.feed = Feed(self.job, size=len(examples), accumulate=1)
             self.steps = 1
         else:
-            self.feed = Feed(self.job, size=settings.batch_size, accumulate=settings.accumulate)
+            self.feed = Feed(self.job, size=settings.size, accumulate=settings.accumulate)
             self.steps = planned_steps(settings, self.feed.per_epoch, descends=self.taught is None)
         self.expected = min(self.feed.per_step, len(examples))
         every = settings.evaluate_every or max(self.feed.per_epoch, -(-self.steps // 10))
@@ -98,10 +98,8 @@ class Run:
 
     def _plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
-        self.scaling = Scaling(self.device) if self.precision == "fp16" and self.taught is None else None
+        self.scaling = Scaling(self.device, self.techniques) if self.precision == "fp16" and not self.taught else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
-        if self.scaling:
-            guards.check_scaled(self.techniques)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
         self._varying = any(guards.defines(technique, "vary") for technique in self.techniques)
         rate = self.job.range_test.get("lr") if self.settings.lr == "find" else self.settings.lr
@@ -180,7 +178,7 @@ class Run:
 
     def batches(self, examples: Sequence[Example], size: int | None = None) -> Iterator[Batch]:
         """Examples as they are, in batches of like length, with what the models beside say of them."""
-        for batch in sorted_batches(examples, self.task, self.job.processor, size or self.settings.batch_size):
+        for batch in sorted_batches(examples, self.task, self.job.processor, size or self.settings.size):
             yield self.placed(batch)
 
     def trained(self, prefix: str = "") -> dict[str, nn.Parameter]:
@@ -198,9 +196,7 @@ class Run:
             self.chosen = technique.draw(self.chosen, self, generator(self.seed, Stream.DRAW, self.step, k))
         drawn = self.feed.batches(self.chosen, self.step)
         if self.ranks.sharded:
-            one = [self.job.train[0]]
-            most = self.ranks.greatest(len(drawn))
-            drawn = sharded.evened(drawn, most, lambda: self.task.collate(one, self.job.processor))
+            drawn = sharded.evened(drawn, self.job)
         self.total = self.ranks.sum(float(sum(batch.count.sum() for batch in drawn)))
         batches = [self.placed(batch) for batch in drawn]
         if self._varying and self.total:
@@ -288,7 +284,7 @@ class Run:
         optimizer.step()
 
     def end_turn(self) -> None:
-        """Note the mean loss of the turn (where the step has anything to learn and was not skipped) and the norm of its gradient."""
+        """Note the mean loss of the turn and the norm of its gradient, where the step learnt anything."""
         loss = self._said / self.total if self.total and self._moved else None
         self.pulse.hear(self.step, self.turn.name, self.lr, loss=loss, norm=self._norm)
 
@@ -365,6 +361,7 @@ class Run:
             "looks": looks,
             "pulse": pulse,
             "range_test": self.job.range_test,
+            "batch": [self.settings.size, self.settings.accumulate],
             "scaling": self.scaling.notes() if self.scaling else None,
         }
         moving = {

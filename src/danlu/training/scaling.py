@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from danlu.contracts import Technique
 from danlu.core.errors import RecipeError
-from danlu.training import optim
+from danlu.training import guards, optim
 from danlu.training.guards import DivergedError
 
 _MOST = 25
@@ -19,13 +20,15 @@ _MOST = 25
 class Scaling:
     """torch's `GradScaler`: the factor falls at gradients that are not finite, whose step is skipped, and grows again.
 
-    `skipped` counts those steps. Raises RecipeError for a device that torch scales no gradients for.
+    `skipped` counts those steps. Raises RecipeError for a device that torch scales no gradients for, and for a
+    technique that takes gradients of its own.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, techniques: Sequence[Technique] = ()) -> None:
         if device.type not in ("cpu", "cuda"):
             what = f"fp16 needs its gradients scaled, and torch does not do that on {device.type}"
             raise RecipeError(what, where="precision", do="precision=auto")
+        guards.check_scaled(techniques)
         self._scaler = torch.amp.GradScaler(device.type)
         self._scaler.scale(torch.zeros((), device=device))  # a step without examples asks for no loss
         self.skipped, self._in_a_row = 0, 0

@@ -68,11 +68,11 @@ def seen(model: Artifact, data: DataSet, places: Collection[int]) -> Seen:
         made = task.examples(row, processor)
         mine |= set(range(len(examples), len(examples) + len(made))) if place in places else set()
         examples += made
-    size = settings["batch_size"]
+    size = int(model.numbers.get("batch_size", settings["batch_size"]))
     feed = Feed(
         Job(nn.Identity(), task, processor, examples, seed=settings["seed"]),
         size=size,
-        accumulate=settings["accumulate"],
+        accumulate=int(model.numbers.get("accumulate", settings["accumulate"])),
     )
     for step in range(told.steps):
         found = [k for k, example in enumerate(feed.chosen(step)) if example in mine]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.contracts import Optimizer, Schedule
 from danlu.core.settings import Settings, slot
@@ -17,10 +17,11 @@ OF_DESCENT = (
     "checkpointing",
 )  # fmt: skip
 """Options that mean nothing to a model that counts instead of descending."""
-OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "evaluate_every", "patience")
+OF_PASSES = ("epochs", "steps", "batch_size", "accumulate", "per_update", "evaluate_every", "patience")
 """Options that mean nothing to a model that is taught once, by all examples together."""
 
 
+Size = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -32,11 +33,14 @@ class TrainSettings(Settings):
     counts instead of descending)."""
     steps: int | None = Field(default=None, ge=1)
     """Updates of the weights. Small data sets are better measured in steps: 600 of them fit most small encoders."""
-    batch_size: int = Field(default=32, ge=1)
-    """Examples that go through the model at once."""
+    batch_size: Size | Literal["auto"] = 32
+    """Examples that go through the model at once; `auto` finds the largest power of two that fits into memory."""
     accumulate: int = Field(default=1, ge=1)
     """Batches added up to one update: `batch_size: 8, accumulate: 4` gives the updates of 32 in a quarter of the
     memory."""
+    per_update: int | None = Field(default=None, ge=1)
+    """Examples of an update with `batch_size: auto`, which then finds into how many batches to cut them: what is learnt
+    does not depend on the machine's memory."""
     optimizer: Optimizer = slot("adamw")
     """How gradients become steps of the weights."""
     lr: Rate | Literal["find"] | None = None
@@ -82,6 +86,19 @@ class TrainSettings(Settings):
     """How many of the last checkpoints are kept; each holds the weights that did best so far too."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` is a GPU by CUDA where there is one, else the CPU."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.per_update and (self.batch_size != "auto" or self.accumulate != 1):
+            raise ValueError("per_update needs batch_size=auto, and takes the place of accumulate")
+        return self
+
+    @property
+    def size(self) -> int:
+        """`batch_size` as a number, which it is in a training under way."""
+        if self.batch_size == "auto":
+            raise TypeError("batch_size is not decided yet")
+        return self.batch_size
 
 
 def or_own(given: float | None, own: float) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from danlu.contracts import Batch
 from danlu.training.groups import stacks
+
+if TYPE_CHECKING:
+    from danlu.training.job import Job
 
 
 def cut(module: nn.Module, world: int, device: torch.device) -> nn.Module:
@@ -83,18 +86,15 @@ def fill_from(model: nn.Module, module: nn.Module) -> None:
             tensor.copy_(whole(found[name]))
 
 
-def evened(batches: list[Batch], most: int, make: Callable[[], Batch]) -> list[Batch]:
-    """As many batches in every rank: FSDP meets in every pass. Those added have a `count` of 0, so they teach nothing."""
-    added = []
-    while len(batches) + len(added) < most:
-        batch = make()
+def evened(batches: list[Batch], job: Job) -> list[Batch]:
+    """As many batches in every rank, since FSDP meets in every pass; those added have a `count` of 0."""
+    more = job.ranks.greatest(len(batches)) - len(batches)
+    added = [job.task.collate([job.train[0]], job.processor) for _ in range(more)]
+    for batch in added:
         batch.count = batch.count * 0
-        added.append(batch)
     return [*batches, *added]
 
 
 def wholes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`whole` of each."""
     return {name: whole(tensor) for name, tensor in tensors.items()}
-
-
