@@ -81,16 +81,6 @@ def asked(module, device):
     return float(TorchForm(module).forward({"ids": toys.np.array([[1, 2, 3]])})["logits"].sum())
 
 
-class Hears(toys.LookAfter):
-    """Looks at the run when a loss was found, and at no weight."""
-
-    after_step = toys.Technique.after_step
-
-    def loss(self, loss, run):
-        self.see(run)
-        return loss
-
-
 def act(what):
     """A technique by which rank 1 does something in its fourth step."""
 
@@ -172,7 +162,7 @@ def come_to(case, folder):
     job.ranks = present()
     see = stop if case.endswith("!") else lambda run: None
     if name.startswith("deep"):
-        job.techniques = (Hears(see),)
+        job.techniques = (toys.Hears(see),)
     elif not job.ranks.sharded:
         job.techniques = (*job.techniques, toys.LookAfter(see))
     try:

@@ -302,6 +302,16 @@ class LookAfter(Technique):
         self.see(run)
 
 
+class Hears(LookAfter):
+    """Looks at the run when a loss was found, and at no weight."""
+
+    after_step = Technique.after_step
+
+    def loss(self, loss, run):
+        self.see(run)
+        return loss
+
+
 # ---- jobs ------------------------------------------------------------------------------------------------------------
 
 

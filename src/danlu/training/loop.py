@@ -19,6 +19,7 @@ import resource
 import sys
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,8 +50,7 @@ def fit(job: Job) -> Fitted:
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
-    job = _with_batch(job, precision, saved)
-    run = Run(_with_rate(job, precision, saved), precision)
+    run = Run(_with_rate(_with_batch(job, precision, saved), precision, saved), precision)
     before = guards.digest(run.changing())
     if run.device.type == "cpu":
         keep_freed_memory()
@@ -66,7 +66,7 @@ def fit(job: Job) -> Fitted:
 
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
-    full = guards.memory_faults(job.settings.size)
+    full = guards.memory_faults(run.settings.size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
     with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
         while run.step < run.steps and not run.watch.exhausted:
@@ -97,13 +97,18 @@ def fit(job: Job) -> Fitted:
 
     for technique in run.techniques:
         technique.finish(run)
-    run.take_best()
-    if run.scaling and run.scaling.skipped:
-        job.events.note(f"{run.scaling.skipped} of {run.step} steps were skipped: their gradients overflowed in fp16")
-    if run.ranks.sharded:
-        sharded.fill_from(run.model, job.module.eval())
+    _end(run)
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
+
+
+def _end(run: Run) -> None:
+    """Leave the weights to end with in the job's module, and tell what was skipped."""
+    run.take_best()
+    if run.ranks.sharded:
+        sharded.fill_from(run.model, run.job.module.eval())
+    if run.scaling and run.scaling.skipped:
+        run.events.note(f"{run.scaling.skipped} of {run.step} steps were skipped: their gradients overflowed in fp16")
 
 
 def _agreed(job: Job, saved: State | None) -> Precision:
@@ -126,7 +131,7 @@ def _with_batch(job: Job, precision: Precision, saved: State | None) -> Job:
         size, accumulate = saved.notes["batch"]
     else:
         found = largest.find(job, precision) if job.ranks.rank == 0 else (0, 0)
-        size, accumulate = (int(job.ranks.of_first(lambda n=n: float(n))) for n in found)
+        size, accumulate = (int(job.ranks.of_first(partial(float, n))) for n in found)
     own = {"batch_size": size, "accumulate": accumulate, "per_update": None}
     return replace(job, settings=job.settings.model_copy(update=own))
 

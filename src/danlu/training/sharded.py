@@ -89,7 +89,7 @@ def fill_from(model: nn.Module, module: nn.Module) -> None:
 def evened(batches: list[Batch], job: Job) -> list[Batch]:
     """As many batches in every rank, since FSDP meets in every pass; those added have a `count` of 0."""
     more = job.ranks.greatest(len(batches)) - len(batches)
-    added = [job.task.collate([job.train[0]], job.processor) for _ in range(more)]
+    added: list[Batch] = [job.task.collate([job.train[0]], job.processor) for _ in range(more)]
     for batch in added:
         batch.count = batch.count * 0
     return [*batches, *added]
