@@ -95,3 +95,8 @@ def test_a_rank_that_hangs_is_named_and_the_next_run_goes_on(started, whole):
 def test_a_rank_killed_once_too_often_ends_the_run(started):
     code, said, _ = started("ended", "--nproc", "2", "--restarts", "0", harm="1 6 kill")
     assert (code, "rank 1 has died" in said or "rank 1 was killed by SIGKILL" in said) == (4, True)
+
+
+def test_shares_need_several_processes(danlu):
+    said = danlu("run", "moods.yaml", "--shard")
+    assert (said.code, "--shard shares a model among processes, and this is one" in said.err) == (2, True)
