@@ -334,3 +334,27 @@ def test_links_do_not_lead_astray(minilm, tmp_path):
 def test_a_folder_is_no_place_for_a_recipe(minilm, tmp_path):
     with pytest.raises(RecipeError, match=r"it is a folder\n.*name the file to write: --to .*my\.yaml"):
         draft(table(tmp_path / "my.csv"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "task", "metrics"),
+    [
+        (["premise", "hypothesis", "label"], "text_pair_classification", "[accuracy, f1]"),
+        (["sentence1", "sentence2", "score"], "text_regression", "[spearman, mae]"),
+        (["id", "review", "rating"], "text_regression", "[spearman, mae]"),
+    ],
+)
+def test_pairs_and_numbers_are_told_by_the_names_of_their_columns(tmp_path, header, task, metrics):
+    rng = random.Random(0)
+    cells = {"id": str, "label": lambda k: "yn"[k % 2], "score": lambda k: k / 7, "rating": lambda k: k / 9}
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for k in range(60):
+            texts = (" ".join(rng.choices(WORDS["english"], k=6)) for _ in header)
+            writer.writerow([cells.get(name, lambda _, text=text: text)(k) for name, text in zip(header, texts)])
+    made = draft(tmp_path / "rows.csv", tmp_path / "made.yaml")
+    write(made, tmp_path / "made.yaml")
+    chosen = recipe.load(tmp_path / "made.yaml").steps[0].stage.plain()["prepare"]["task"][task]
+    assert set(header) - {"id"} <= set(map(str, chosen.values()))
+    assert f"metrics: {metrics}" in made.text

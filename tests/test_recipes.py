@@ -15,11 +15,14 @@ from danlu.core import plugin
 
 ROOT = plugin.PACKAGE.parent.parent
 STAGES = {
+    "answer_fits": "prepare finetune compress evaluate verify publish",
     "digits": "prepare finetune compress evaluate verify publish",
     "entities": "prepare finetune evaluate verify publish",
+    "faq_search": "prepare finetune evaluate verify publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
+    "text_score": "prepare finetune compress evaluate verify publish",
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 

@@ -22,6 +22,8 @@ from danlu.core.printable import printable
 sniffing = lazy("danlu.blocks.sniff")
 delimited = lazy("danlu.blocks.delimited")
 spreading = lazy("danlu.blocks.spread")
+numbers = lazy("danlu.blocks.numbers")
+text_pairs = lazy("danlu.blocks.text_pairs")
 
 BATCH_SIZE = 32
 MIN_UPDATES = 600
@@ -30,6 +32,10 @@ _EPOCHS = 2
 _TRAIN_SHARE, _VALIDATION_SHARE, _TEST_SHARE = 0.7, 0.1, 0.2
 _SMALL_TEST = 200
 _MOST_ROWS = 20_000  # kept of a large file: four times what the sniffer looks at
+_COUNTED = {"text_regression": "tfidf_ridge"}
+"""Task → the backbone that counts words; of the others tfidf_lr."""
+_METRICS = {"text_regression": ("spearman", "mae")}
+"""Task → its metrics, the first being the one that a compression must not cost; of the others accuracy and F1."""
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE)
 
 
@@ -64,7 +70,8 @@ def draft(data: Path, recipe: Path) -> Draft:
     reasons = [f"file: {total:,} rows, columns {', '.join(map(repr, rows.column_names))}", *_notes(rows)]
     reasons += [f"header: {doubt}"] if doubt else []
     reasons += found.reasons
-    if found.label is None or not (found.text or found.image):
+    task = _task(rows, found)
+    if task is None:
         missing = "the label" if found.label is None else "a text or a picture"
         raise DataError(
             "\n     ".join([f"no column looks like {missing}; what was seen:", *reasons]),
@@ -72,14 +79,28 @@ def draft(data: Path, recipe: Path) -> Draft:
             do="name the columns yourself: danlu run recipes/review_sentiment.yaml name=mine "
             "data.source='{csv: …}' data.task='{text_classification: {text: …, label: …}}'",
         )
-    kind = "image" if found.image else "text"
-    task = {f"{kind}_classification": {kind: found.image or found.text, "label": found.label}}
-    model = _picture_model() if found.image else _text_model(found.language)
+    [(kind, columns)] = task.items()
+    reasons.append(f"task: {kind}, of {', '.join(columns.values())}")
+    model = _picture_model() if found.image else _text_model(found.language, _COUNTED.get(kind, "tfidf_lr"))
     reasons.append(f"backbone: {model.backbone}, {model.why}")
     if model.training:
         reasons.append(f"training: {_length(total)}")
     name = _name(data)
     return Draft(name, _recipe(name, data, recipe, total, task, model, doubt), reasons)
+
+
+def _task(rows: Any, found: Any) -> dict[str, dict[str, str]] | None:
+    """The task that the columns suit, by its name, with its columns; None where something is missing."""
+    if found.image:
+        return {"image_classification": {"image": found.image, "label": found.label}} if found.label else None
+    if not found.text:
+        return None
+    pair = text_pairs.named_pair(rows.column_names)
+    texts = {"text": pair[0], "text_pair": pair[1]} if pair else {"text": found.text}
+    if found.label:
+        return {f"text_{'pair_' if pair else ''}classification": {**texts, "label": found.label}}
+    value = numbers.named_scale(rows, tuple(texts.values()))
+    return {"text_regression": {**texts, "value": value}} if value else None
 
 
 def write(made: Draft, path: Path) -> None:
@@ -139,18 +160,18 @@ def _picture_model() -> _Model:
     return _Model("{cnn: {size: small}}", why, "method: full, lr: 0.002, ")
 
 
-def _text_model(language: Any) -> _Model:
+def _text_model(language: Any, counted: str) -> _Model:
     minilm = assets.find("minilm")
     if language.code != "en":
         return _Model(
-            "tfidf_lr",
+            counted,
             f"words counted and weighed, since {language.reason}: the encoder minilm knows English only, and there is "
             "no encoder for this language among the assets. Where you have one, write "
             "`backbone: {pretrained: ./its-folder}, steps: 600`",
         )
     if not assets.is_here(minilm):
         return _Model(
-            "tfidf_lr",
+            counted,
             "words counted and weighed, since the English encoder minilm is not on this machine: "
             f"`danlu assets get minilm` fetches it ({minilm.size_mb:g} MB), then write "
             '`backbone: {pretrained: "asset:minilm"}, steps: 600`',
@@ -182,6 +203,7 @@ def _name(data: Path) -> str:
 def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any], model: _Model, doubt: str) -> str:
     command = printable(shlex.quote(recipe.name)).replace("\n", " ")
     small = rows * _TEST_SHARE < _SMALL_TEST
+    metrics = _METRICS.get(next(iter(task)), ("accuracy", "f1"))
     lines = [
         f"# Drafted by `danlu new` from {_quoted(data.name)}, {rows:,} rows. Change what you like.",
         "#",
@@ -201,10 +223,10 @@ def _recipe(name: str, data: Path, recipe: Path, rows: int, task: dict[str, Any]
         *(_comment("They are few, so the intervals will be wide.", 4) if small else ()),
         "    split: {validation: 0.1, test: 0.2}",
         *_comment(f"{model.backbone}: {model.why}.", 2),
-        *_training(rows, model),
-        "  score: {do: evaluate, metrics: [accuracy, f1]}",
+        *_training(rows, model, metrics[0]),
+        f"  score: {{do: evaluate, metrics: [{', '.join(metrics)}]}}",
         "  same: {do: verify}",
-        '  # Where you know what you need, add a gate: require: {accuracy: ">= 0.8"}',
+        f'  # Where you know what you need, add a gate: require: {{{metrics[0]}: ">= 0.8"}}',
         "  ship: {do: publish, alias: production}",
     ]
     return "\n".join(lines) + "\n"
@@ -217,7 +239,7 @@ def _source(data: Path, recipe: Path, task: dict[str, Any], *, header: bool) -> 
     return f"{{{', '.join([f'path: {path}', *filter(None, options)])}}}" if any(options) else path
 
 
-def _training(rows: int, model: _Model) -> Iterator[str]:
+def _training(rows: int, model: _Model, metric: str) -> Iterator[str]:
     if not model.training:
         yield f"  tuned: {{do: finetune, backbone: {model.backbone}}}"
         return
@@ -225,8 +247,8 @@ def _training(rows: int, model: _Model) -> Iterator[str]:
     options = f"{model.training}steps: {steps_for(rows)}, batch_size: {BATCH_SIZE}"
     yield from _comment(f"{_length(rows)}. The best weights on validation are kept.", 2)
     yield f"  tuned: {{do: finetune, backbone: {model.backbone}, {options}}}"
-    yield from _comment("A smaller form; the run stops where it costs more accuracy on validation than this.", 2)
-    yield f"  small: {{do: compress, by: [int8], budget: {{max_drop: {{accuracy: {min(drop, 0.5):g}}}}}}}"
+    yield from _comment(f"A smaller form; the run stops where it costs more {metric} on validation than this.", 2)
+    yield f"  small: {{do: compress, by: [int8], budget: {{max_drop: {{{metric}: {min(drop, 0.5):g}}}}}}}"
 
 
 def _comment(text: str, indent: int) -> list[str]:

@@ -75,11 +75,12 @@ class Batch:
 class Head:
     """The shape of an answer, the only word that a task and a backbone share.
 
-    `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, or the
-    `features` themselves. `size` is how many numbers each answer has, `labels` their names where they have any.
+    `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, a
+    `vector` that stands for the whole input, or the `features` themselves. `size` is how many numbers each answer has,
+    `labels` their names where they have any.
     """
 
-    per: Literal["input", "position", "next", "gap", "features"]
+    per: Literal["input", "position", "next", "gap", "vector", "features"]
     size: int = 0
     labels: tuple[str, ...] = ()
     several: bool = False

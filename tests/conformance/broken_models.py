@@ -91,6 +91,8 @@ class Contagious(Unmasked):
 class Deaf(Unmasked):
     """Learns how often a label is right, and nothing of the text."""
 
+    wants: ClassVar[dict[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",), "answer": ("label",)}
+
     def build(self, head, processor, folder):
         return _Changed(
             Bag.build(self, head, processor, folder), inputs=lambda given: given | {"weights": 0 * given["weights"]}

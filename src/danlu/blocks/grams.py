@@ -54,12 +54,13 @@ class GramProcessor:
         common = sorted(frequency.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
         return cls([name for name, _ in common], [math.log((1 + rows) / (1 + df)) + 1 for _, df in common])
 
-    def inputs(self, x: str, limit: int | None = None) -> dict[str, Any]:
+    def inputs(self, x: str | tuple[str, str], limit: int | None = None) -> dict[str, Any]:
         """`ids` int64 and `weights` float32 [grams]: (1 + ln count) × idf, of length 1 (L2) as a whole.
 
-        A text without a known gram gives the one id that stands for nothing, with weight 0.
+        Two texts are read as one. A text without a known gram gives the one id that stands for nothing, with weight 0.
         """
-        counts = Counter(place for gram in grams(x, limit) if (place := self._places.get(gram)) is not None)
+        text = x if isinstance(x, str) else "\n".join(x)
+        counts = Counter(place for gram in grams(text, limit) if (place := self._places.get(gram)) is not None)
         if not counts:
             return {"ids": np.array([len(self.names)]), "weights": np.zeros(1, np.float32)}
         ids = np.array(sorted(counts), dtype=np.int64)

@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not
 from danlu.blocks import lm_heads
 from danlu.blocks.attention import attend
 from danlu.blocks.dropout import use_dropout
+from danlu.blocks.pooled import pool
 from danlu.contracts import Head
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import write_atomic
@@ -33,6 +34,7 @@ _CLASSES: dict[str, tuple[Any, ...]] = {
     "position": (transformers.AutoModelForTokenClassification,),
     "gap": (transformers.AutoModelForMaskedLM,),
     "next": (transformers.AutoModelForCausalLM,),
+    "vector": (transformers.AutoModel,),
 }
 """`Head.per` → the library's classes that have such a head, for texts and for pictures."""
 _ATTENTION = "danlu"
@@ -210,6 +212,10 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
     model: Any = module
     if model.config.model_type in _ATTENDING:
         model.set_attn_implementation(_ATTENTION)
+    if getattr(model.config, "type_vocab_size", 0) < 2 and model.config.model_type != "xlnet":
+        module.register_forward_pre_hook(_untyped, with_kwargs=True)
+    if head.per == "vector":
+        pool(module)
     if head.per in ("gap", "next"):
         lm_heads.ask_where(module, causal=head.per == "next")
     if isinstance(module, transformers.BertForSequenceClassification) and not model.config.is_decoder:
@@ -217,6 +223,11 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         last.self.__class__, last.output.__class__ = _FirstTokenAttention, _FirstTokenOutput
     use_dropout(module)
     return module
+
+
+def _untyped(_: nn.Module, positional: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Token types that a tokenizer gives to two texts are no input of a model that has no table of them."""
+    return positional, {name: value for name, value in named.items() if name != "token_type_ids"}
 
 
 class _FirstTokenAttention(BertSelfAttention):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from danlu.blocks.grams import grams
 
@@ -33,8 +33,7 @@ def logistic_regression(
     if labels.ndim == 2:
         each = [logistic_regression(ids, weights, one.astype(np.int64), (shape[0], 2), c) for one in labels.T]
         return np.stack([w[:, 1] - w[:, 0] for w, _ in each], 1), np.array([b[1] - b[0] for _, b in each])
-    starts = np.arange(0, ids.size + 1, ids.shape[1])
-    table = csr_matrix((weights.ravel(), ids.ravel(), starts), shape=(len(ids), shape[0]))
+    table = _sparse(ids, weights, shape[0])
     coefficients, intercepts = np.zeros(shape), np.full(shape[1], _NEVER)
     seen = np.unique(labels)
     if len(seen) == 1:
@@ -45,6 +44,20 @@ def logistic_regression(
     coefficients[:, seen] = np.stack([0 * taught.coef_[0], taught.coef_[0]], 1) if both else taught.coef_.T
     intercepts[seen] = np.array([0.0, taught.intercept_[0]]) if both else taught.intercept_
     return coefficients, intercepts
+
+
+def ridge(
+    ids: np.ndarray[Any, Any], weights: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], features: int, alpha: float
+) -> tuple[np.ndarray[Any, Any], float]:
+    """Coefficients [features] and the intercept of a line through numbers `truth` [n]; `alpha` is the L2 penalty's
+    strength, `ids` and `weights` [n, k] are sparse rows."""
+    taught = Ridge(alpha=alpha).fit(_sparse(ids, weights, features), truth)
+    return taught.coef_, float(taught.intercept_)
+
+
+def _sparse(ids: np.ndarray[Any, Any], weights: np.ndarray[Any, Any], features: int) -> csr_matrix:
+    starts = np.arange(0, ids.size + 1, ids.shape[1])
+    return csr_matrix((weights.ravel(), ids.ravel(), starts), shape=(len(ids), features))
 
 
 def cross_validated(

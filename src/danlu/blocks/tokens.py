@@ -64,20 +64,20 @@ class TextProcessor:
         """The id that fills up a shorter text."""
         return self.pad["input_ids"]
 
-    def inputs(self, x: str, limit: int | None = None) -> dict[str, Any]:
-        """`input_ids` and `attention_mask` of a text, int64 [tokens]; `token_type_ids` where they are not all zero.
+    def inputs(self, x: str | tuple[str, str], limit: int | None = None) -> dict[str, Any]:
+        """`input_ids` and `attention_mask` of a text or of two, int64 [tokens]; `token_type_ids` where not all zero.
 
-        A text is cut to `limit` tokens, special ones included, and to what the model can take. A lone surrogate, which
-        no file can hold, becomes U+FFFD.
+        They are cut to `limit` tokens, special ones included, and to what the model can take; of two texts the longer
+        one is cut first. A lone surrogate, which no file can hold, becomes U+FFFD.
         """
         most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
-        text = storable(x[: most * _MOST_CHARACTERS_A_TOKEN])
-        if self._words is not None and (known := self._words.ids(text, most)) is not None:
+        texts = [storable(text[: most * _MOST_CHARACTERS_A_TOKEN]) for text in ((x,) if isinstance(x, str) else x)]
+        if self._words is not None and len(texts) == 1 and (known := self._words.ids(texts[0], most)) is not None:
             return {"input_ids": known, "attention_mask": np.ones_like(known)}
-        encoding = self._cutter(most).encode(text)
+        encoding = self._cutter(most).encode(texts[0], texts[1] if len(texts) > 1 else None)
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
         arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        if self._typed:
+        if self._typed or any(encoding.type_ids):
             arrays["token_type_ids"] = np.array(encoding.type_ids or [0], dtype=np.int64)
         return arrays
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from danlu import bundle
-from danlu.blocks import judging, label_details
+from danlu.blocks import judging, label_details, numbers, retrieval
 from danlu.blocks.curves import samples
 from danlu.blocks.dataset import DataSet, label_counts
 from danlu.blocks.intervals import DRAWS, Score, difference
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
 
-_BASELINES = ("majority", "tfidf_lr")
+_BASELINES = ("majority", "tfidf_lr", "tfidf_ridge")
 _ORDERS = (1, 3)
 """Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
@@ -53,8 +53,9 @@ class Evaluate(Stage):
     metrics: tuple[Metric, ...] | None = None
     """What is measured, the first being the headline; by default all metrics that fit the task."""
     baselines: tuple[Backbone, ...] | None = None
-    """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression, and
-    for a model that writes n-grams of order 1 and 3 over its own tokens. A masked model has no baseline."""
+    """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression (where
+    numbers are told, ridge), and for a model that writes n-grams of order 1 and 3 over its own tokens. A masked model
+    has no baseline."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `scores.json`, `report.html` and `baselines/<name>/`.
@@ -189,6 +190,12 @@ def _verdict(own: Score, other: Score, better: str) -> dict[str, Any]:
 def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list[Answer]) -> dict[str, Any]:
     """What the report shows of answers of this kind; nothing for a kind that has no drawing yet."""
     kind = data.task.gives.get("answer")
+    if kind == "number":
+        found = numbers.details(answers, gold, _WORST)
+        worst = [{**row, "input": shown(data.task, inputs[row["row"]])} for row in found["worst"]]
+        return {"numbers": {**found, "worst": worst}}
+    if kind == "ranking":
+        return {"rankings": retrieval.details(inputs, answers, gold, _WORST)}
     if kind not in ("label", "labels"):
         return {}
     found = label_details.details(answers, gold, label_counts([data.table("train")], data.task))

@@ -27,14 +27,15 @@ ROWS = 24
 BATCH = 8
 STEPS = 80
 """Steps of a training, at a batch of `BATCH`."""
+_PLAIN = ("input", "label")
+"""Head and answer of the plainest tasks."""
 _BAG, _READER = "danlu.testing.bag:Bag", "danlu.testing.reader:Reader"
 _ATTENDING = "danlu.testing.attending:Attending"
 
 
 def task_for(subject: Subject, *others: Plugin) -> Task:
     """The task to try a plug-in with: itself, the one that was named, or the first of the catalogue that fits."""
-    plain = sorted(by_default("tasks"), key=lambda task: task.gives.get("head") != "input")
-    chosen: Task = _partner(subject, "tasks", plain, others)
+    chosen: Task = _partner(subject, "tasks", plainest_first(), others)
     return chosen
 
 
@@ -75,6 +76,11 @@ def by_default(family: str) -> Iterator[Any]:
     for entry in sorted(plugin.entries(family), key=lambda entry: entry.origin != "danlu"):
         if not entry.error and not any(option["required"] for option in entry.fields.values()):
             yield plugin.load(family, entry.name)()
+
+
+def plainest_first() -> list[Task]:
+    """Every task whose options all have defaults, those of one label for an input first."""
+    return sorted(by_default("tasks"), key=lambda task: (task.gives.get("head"), task.gives.get("answer")) != _PLAIN)
 
 
 def go_together(a: Plugin, b: Plugin) -> bool:

@@ -69,6 +69,18 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
     return _square(line + dots, "Calibration", "confidence", "share that is right")
 
 
+def scatter(low: float, high: float, points: Sequence[Sequence[float]]) -> Markup:
+    """Numbers given over true ones, a dot a row; `low` and `high` are the ends of both axes."""
+    span = (high - low) or 1.0
+    dots = Markup("").join(
+        Markup('<circle class="bubble" cx="{}" cy="{}" r="2.5"/>').format(
+            _x((true - low) / span), _y((given - low) / span)
+        )
+        for true, given in points
+    )
+    return _square(dots, "Answers over true numbers", "true number", "answer", low, high)
+
+
 def _x(share: float) -> float:
     return round(_LEFT + _SIDE * share, 1)
 
@@ -81,8 +93,8 @@ def _points(xs: Sequence[float], ys: Sequence[float]) -> str:
     return " ".join(f"{_x(x)},{_y(y)}" for x, y in zip(xs, ys, strict=True))
 
 
-def _square(content: Markup, name: Any, x_name: str, y_name: str) -> Markup:
-    """Axes from 0 to 1 both ways, the diagonal, and `content`."""
+def _square(content: Markup, name: Any, x_name: str, y_name: str, low: float = 0.0, high: float = 1.0) -> Markup:
+    """Axes from `low` to `high` both ways, the diagonal, and `content`."""
     grid = Markup("").join(
         Markup(
             '<line class="grid" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
@@ -90,7 +102,8 @@ def _square(content: Markup, name: Any, x_name: str, y_name: str) -> Markup:
             '<text x="{x}" y="{below}" text-anchor="middle">{tick:g}</text>'
             '<text x="{beside}" y="{middle}" text-anchor="end">{tick:g}</text>'
         ).format(
-            x=_x(tick), y=_y(tick), top=_y(1), bottom=_y(0), left=_x(0), right=_x(1), tick=tick,
+            x=_x(tick), y=_y(tick), top=_y(1), bottom=_y(0), left=_x(0), right=_x(1),
+            tick=float(f"{low + (high - low) * tick:.3g}"),
             below=_y(0) + 16, beside=_x(0) - 7, middle=_y(tick) + 4,
         )
         for tick in _TICKS

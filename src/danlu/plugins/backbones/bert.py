@@ -21,7 +21,10 @@ class Bert(FreshTransformer):
     is saved is a folder that plain transformers loads with the same answers.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "position", "gap")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input", "position", "gap", "vector"),
+    }
     kind: ClassVar[str] = "bert"
     special: ClassVar[SpecialTokens] = BERT
 

@@ -22,7 +22,10 @@ class Modern(FreshTransformer):
     saved is a folder that plain transformers loads with the same answers.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "position", "gap")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input", "position", "gap", "vector"),
+    }
     kind: ClassVar[str] = "modernbert"
     special: ClassVar[SpecialTokens] = BERT
     named: ClassVar[tuple[str, ...]] = ("bos", "eos", "cls", "sep")

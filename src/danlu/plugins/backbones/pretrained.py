@@ -29,7 +29,7 @@ class Pretrained(Backbone):
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "attention"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "modality": ("text",),
-        "head": ("input", "position", "gap", "next"),
+        "head": ("input", "position", "gap", "next", "vector"),
     }
     processor_class: ClassVar[type[Any]] = TextProcessor
 

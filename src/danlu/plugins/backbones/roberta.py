@@ -21,7 +21,10 @@ class Roberta(FreshTransformer):
     answers.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "position", "gap")}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("text",),
+        "head": ("input", "position", "gap", "vector"),
+    }
     kind: ClassVar[str] = "roberta"
     special: ClassVar[SpecialTokens] = ROBERTA
     named: ClassVar[tuple[str, ...]] = ("bos", "eos")

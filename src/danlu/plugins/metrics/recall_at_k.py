@@ -1,0 +1,33 @@
+"""Recall among the first k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from danlu.blocks.retrieval import Ranked
+from danlu.contracts import Answer, Metric
+
+
+class RecallAtK(Metric):
+    """The share of a query's relevant passages that stand among its first k.
+
+    Queries count alike. Figures of different numbers of candidates cannot be compared.
+    """
+
+    main: ClassVar[str] = "k"
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("ranking",)}
+
+    k: int = Field(default=10, ge=1)
+    """How many of the first passages are looked at."""
+
+    def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> np.ndarray[Any, Any]:
+        """The figure of each query, [rows]."""
+        return Ranked.read(answers, gold).recall(self.k)
+
+    def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
+        """Between 0 and 1."""
+        return float(read @ weights / weights.sum())
