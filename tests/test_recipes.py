@@ -20,7 +20,9 @@ STAGES = {
     "entities": "prepare finetune evaluate verify publish",
     "faq_search": "prepare finetune evaluate verify publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
+    "picture_words": "prepare pretrain evaluate",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",
+    "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
     "text_score": "prepare finetune compress evaluate verify publish",
 }

@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 from collections import Counter
 
 import numpy as np
@@ -62,6 +63,23 @@ def test_fashion_mnist_reads_idx_files(tmp_path):
     assert table.column("label").to_pylist() == ["ankle boot", "T-shirt", "dress", "dress"]
     picture = Image.open(io.BytesIO(table.column("image")[1].as_py()["bytes"]))
     assert (np.asarray(picture) == pixels[1]).all()
+
+
+def test_openmoji_draws_and_keeps_colours_of_skin_together(tmp_path):
+    common = {"group": "people", "openmoji_tags": "", "skintone_base_hexcode": ""}
+    told = [
+        {**common, "hexcode": "1F44B", "annotation": "waving hand", "tags": "hand, hello"},
+        {**common, "hexcode": "1F44B-1F3FB", "annotation": "waving hand: light", "tags": "", "skintone_base_hexcode": "1F44B"},
+    ]  # fmt: skip
+    (tmp_path / "openmoji.json").write_text(json.dumps(told))
+    for one in told:
+        (tmp_path / f"{one['hexcode']}.svg").write_text('<svg viewBox="0 0 72 72"><rect width="72" height="72"/></svg>')
+    table = read("openmoji", tmp_path)
+    assert table.column("text").to_pylist() == ["waving hand, hello", "waving hand: light"]
+    assert table.column("base").to_pylist() == ["1F44B", "1F44B"]
+    picture = np.asarray(Image.open(io.BytesIO(table.column("image")[0].as_py()["bytes"])))
+    assert picture.shape == (64, 64, 3)
+    assert picture.max() == 0
 
 
 def test_mnist_5k_has_the_label_last(tmp_path):

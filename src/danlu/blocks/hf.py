@@ -21,7 +21,7 @@ from transformers.masking_utils import eager_mask
 from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
 from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
-from danlu.blocks import lm_heads
+from danlu.blocks import hidden_squares, lm_heads
 from danlu.blocks.attention import attend
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.pooled import pool
@@ -32,7 +32,7 @@ from danlu.core.files import write_atomic
 _CLASSES: dict[str, tuple[Any, ...]] = {
     "input": (transformers.AutoModelForSequenceClassification, transformers.AutoModelForImageClassification),
     "position": (transformers.AutoModelForTokenClassification,),
-    "gap": (transformers.AutoModelForMaskedLM,),
+    "gap": (transformers.AutoModelForMaskedLM, transformers.AutoModelForMaskedImageModeling),
     "next": (transformers.AutoModelForCausalLM,),
     "vector": (transformers.AutoModel,),
 }
@@ -216,7 +216,9 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         module.register_forward_pre_hook(_untyped, with_kwargs=True)
     if head.per == "vector":
         pool(module)
-    if head.per in ("gap", "next"):
+    if isinstance(module, transformers.ViTForMaskedImageModeling):
+        hidden_squares.ask_which(module)
+    elif head.per in ("gap", "next"):
         lm_heads.ask_where(module, causal=head.per == "next")
     if isinstance(module, transformers.BertForSequenceClassification) and not model.config.is_decoder:
         last = model.bert.encoder.layer[-1].attention

@@ -7,7 +7,7 @@ is absolute; a source that reads relative ones puts the pictures themselves into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 def picture_column(pictures: Iterable[np.ndarray[Any, Any]]) -> pa.Array:
     """A column of PNGs from arrays of uint8, [height, width] or [height, width, 3]."""
     return pa.array(({"bytes": encode_picture(pixels), "path": None} for pixels in pictures), type=PICTURE)
+
+
+def inside(cell: Any) -> Any:
+    """The picture that a table's cell holds, as bytes or a path."""
+    if isinstance(cell, Mapping):
+        return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+    return cell
+
+
+def cell_of(x: Any) -> dict[str, Any]:
+    """The cell of a table for which `inside` gives this picture."""
+    return {"bytes": None, "path": x} if isinstance(x, str) else {"bytes": encode_picture(x), "path": None}
 
 
 def read_pictures(batch: pa.RecordBatch, columns: Sequence[str], folder: Path) -> pa.RecordBatch:

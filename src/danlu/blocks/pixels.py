@@ -25,7 +25,16 @@ from danlu.core.files import write_atomic
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MOST_PIXELS = 50_000_000
 """A larger picture is refused before it is unpacked: a small file can hold a picture that fills the memory."""
+REQUEST: Mapping[str, Any] = {
+    "anyOf": [
+        _TEXT := {"type": "string", "contentEncoding": "base64"},
+        {"type": "object", "properties": {"base64": _TEXT}, "required": ["base64"], "additionalProperties": False},
+    ]
+}
+"""JSON Schema of a picture in a request."""
 _FILE = "pixels.json"
+_ACROSS = 8
+"""Squares along the longer side of a picture, where no backbone says how large they are."""
 _DO = f"give a picture in one of the formats {', '.join(FORMATS)}"
 
 
@@ -117,6 +126,13 @@ def to_base64(x: Any) -> str:
     return base64.b64encode(encode_picture(x)).decode()
 
 
+def data_url(x: Any) -> str:
+    """The picture as a PNG in a URL that a browser shows (RFC 2397)."""
+    out = io.BytesIO()
+    open_picture(x).save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
 def from_base64(value: Any) -> bytes:
     """The bytes in a request: base64 text, or `{"base64": text}`, also as a data URL. Raises DataError."""
     text = value.get("base64") if isinstance(value, Mapping) else value
@@ -141,6 +157,8 @@ class ImageProcessor:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    patch: int = 0
+    """Pixels along the side of a square that a backbone takes as one; 0: it has no such squares."""
     pad: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     most: ClassVar[int] = 64
@@ -150,6 +168,11 @@ class ImageProcessor:
     def channels(self) -> int:
         """1 for grey pictures, 3 for colour."""
         return len(self.mean)
+
+    @property
+    def square(self) -> int:
+        """Pixels along the side of what is hidden at once; an eighth of the picture if no patch is set."""
+        return self.patch or max(2, -(-max(self.height, self.width) // _ACROSS))
 
     @classmethod
     def learn(cls, pictures: Iterable[Any], side: int | None = None) -> Self:
@@ -177,6 +200,12 @@ class ImageProcessor:
         values = np.asarray(picture, dtype=np.float32).reshape(self.height, self.width, self.channels) / 255
         scaled = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return {"pixel_values": np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)}
+
+    def picture(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The picture, uint8 [h, w] or [h, w, 3], whose `pixel_values` these are: the inverse of `inputs`."""
+        plain = values.transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)
+        drawn: np.ndarray[Any, Any] = np.rint(plain.clip(0, 1) * 255).astype(np.uint8)
+        return drawn[:, :, 0] if self.channels == 1 else drawn
 
     def portable(self) -> Piece:
         """How an exported script scales a picture to the same values."""

@@ -35,12 +35,33 @@ def contradictions(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault
     """A fault for every want of a step's `own` plug-ins that another of them, or one chosen `above`, contradicts."""
     faults = []
     for wanting in own:
+        if (whole := _whole(wanting, own)) is not None:
+            faults += [_unfit(wanting, *fact) for fact in whole.items() if fact[1] not in _wanted(wanting, *fact)]
+            continue
         others = [giver for giver in (*own, *above) if giver.choice is not wanting.choice]
         for fact, wanted in wanting.entry.wants.items():
             against = [giver for giver in others if giver.entry.gives.get(fact, wanted[0]) not in wanted]
             if against:
                 faults.append(_fault(wanting, fact, wanted, against[0], others))
     return faults
+
+
+def _whole(part: Chosen, own: Sequence[Chosen]) -> Mapping[str, str] | None:
+    """What a plug-in inside another one meets there, where that one says so (`parts`), instead of the step's facts."""
+    slots = ((f"{one.where}.{one.choice.name}", one.entry.facts.get("parts") or {}) for one in own)
+    return next(
+        (told[part.where[len(at) + 1 :]] for at, told in slots if part.where in {f"{at}.{s}" for s in told}), None
+    )
+
+
+def _wanted(part: Chosen, fact: str, value: str) -> Sequence[str]:
+    return part.entry.wants.get(fact, (value,))
+
+
+def _unfit(part: Chosen, fact: str, value: str) -> Fault:
+    what = f"{part.choice.name} wants {fact} = {' or '.join(part.entry.wants[fact])}, and here it meets {value}"
+    fits = ", ".join(entry.name for entry in fitting(part.choice.family, {fact: value}))
+    return Fault(part.where, what, f"of the {part.choice.family} these fit: {fits}")
 
 
 def lacking(own: Sequence[Chosen], needs: Mapping[str, str], given: Mapping[str, str]) -> list[Fault]:

@@ -15,7 +15,7 @@ from danlu.blocks.curves import samples
 from danlu.blocks.dataset import DataSet, label_counts
 from danlu.blocks.intervals import DRAWS, Score, difference
 from danlu.blocks.report import page
-from danlu.blocks.report.inputs import shown
+from danlu.blocks.report.inputs import filled, shown
 from danlu.blocks.report.provenance import rests_on
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Answer, Backbone, Metric, Stage, Task
@@ -36,6 +36,7 @@ _BASELINES = ("majority", "tfidf_lr", "tfidf_ridge")
 _ORDERS = (1, 3)
 """Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
+_FILLED = 6
 _FEW_ROWS, _FEW_OF_A_LABEL = 200, 20
 _COMMON, _OFF = 0.8, 0.1
 
@@ -196,6 +197,8 @@ def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list
         return {"numbers": {**found, "worst": worst}}
     if kind == "ranking":
         return {"rankings": retrieval.details(inputs, answers, gold, _WORST)}
+    if kind == "picture":
+        return {"filled": filled(answers, gold, _FILLED)}
     if kind not in ("label", "labels"):
         return {}
     found = label_details.details(answers, gold, label_counts([data.table("train")], data.task))

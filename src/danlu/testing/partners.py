@@ -46,9 +46,13 @@ def backbone_for(subject: Subject) -> Backbone:
 
 
 def small_backbones() -> list[Backbone]:
-    """Backbones that train in seconds: for texts and labels, for texts and their words, for pictures."""
+    """Backbones that train in seconds: for texts and labels, texts and their words, pictures, pictures with texts."""
     own = (plugin.load("backbones", name)() for name in (_BAG, _READER, _ATTENDING))
-    names: dict[str, dict[str, Any]] = {"cnn": {"size": "tiny"}, "glove": {"size": 16, "passes": 60}}
+    names: dict[str, dict[str, Any]] = {
+        "cnn": {"size": "tiny"},
+        "glove": {"size": 16, "passes": 60},
+        "two_towers": {"picture": {"cnn": "tiny"}, "text": {"lstm": "tiny"}, "size": 32},
+    }
     return [*own, *(plugin.load("backbones", name)(**how) for name, how in names.items())]
 
 

@@ -108,7 +108,8 @@ def check_examples_are_not_random(subject: Subject) -> None:
 def check_the_loss_is_one_sum_per_example(subject: Subject) -> None:
     """`loss` has shape [n], and is the same for an example alone and in a batch: it takes no mean.
 
-    One that is contrastive (`gives` says `loss: contrastive`) tells the examples of a batch from one another.
+    One that is contrastive (`gives` says `loss: contrastive`) tells the examples of a batch from one another, so alone
+    there is less to lose.
     """
     trial = _trial(subject)
     examples = [e for row in trial.rows[:6] for e in trial.task.examples(row, trial.processor)]
@@ -117,11 +118,13 @@ def check_the_loss_is_one_sum_per_example(subject: Subject) -> None:
         tuple(together.shape) == (len(examples),),
         f"the loss of {len(examples)} examples has shape {list(together.shape)}",
     )
-    if trial.task.gives.get("loss") != "contrastive":
-        alone = torch.cat([_loss(trial, [example]) for example in examples])
-        gap = (together - alone).abs().max().item()
-        what = f"the loss of an example is another in a batch, by {gap:.2g}: a mean, or padding that counts"
-        require(gap < 1e-4, what)
+    alone = torch.cat([_loss(trial, [example]) for example in examples])
+    if trial.task.gives.get("loss") == "contrastive":
+        more = (alone - together).max().item()
+        require(more < 1e-4, f"an example alone loses {more:.2g} more than among others it must be told from")
+        return
+    gap = (together - alone).abs().max().item()
+    require(gap < 1e-4, f"the loss of an example is another in a batch, by {gap:.2g}: a mean, or padding that counts")
     require(bool(torch.isfinite(together).all()), "the loss is not finite")
     require(all(example.count > 0 for example in examples), "an example counts for nothing")
 

@@ -29,8 +29,10 @@ def test_pictures_of_any_size_are_cut_into_whole_patches(shape):
 
 
 def test_a_side_and_a_patch_of_ones_own():
-    processor = Vit(side=30, patch=7).learn([np.zeros((9, 9), np.uint8)])
-    assert (processor.height, processor.width) == (35, 35)
+    processor = Vit(side=28, patch=7).learn([np.zeros((9, 9), np.uint8)])
+    assert (processor.height, processor.width, processor.square) == (28, 28, 7)
+    with pytest.raises(ValueError, match="patches of 7 pixels do not fill a side of 30; `side: 28` is filled"):
+        Vit(side=30, patch=7)
 
 
 def test_plain_transformers_gives_the_same_answers(tmp_path):

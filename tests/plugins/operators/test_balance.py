@@ -44,6 +44,10 @@ def test_undersampling_makes_labels_equal_or_keeps_a_ratio():
     assert (counts.rows_in, counts.rows_out, counts.changed, counts.by) == (87, 21, 0, {"common": 53, "middle": 13})
     assert counts.notes[1] == "rows left out: 'common' 53, 'middle' 13"
     assert len(counts.why) == 66
+    made, _ = Undersample(most=3).apply(given(), CONTEXT)
+    assert counts_of(made) == {"common": 3, "middle": 3, "rare": 3}
+    made, _ = Undersample(ratio=0.1, most=10).apply(given(), CONTEXT)
+    assert counts_of(made) == {"common": 10, "middle": 10, "rare": 7}
     made, _ = Undersample(ratio=0.5).apply(given(), CONTEXT)
     assert counts_of(made) == {"common": 14, "middle": 14, "rare": 7}
 

@@ -6,10 +6,13 @@ import base64
 import binascii
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from danlu.blocks import pixels
-from danlu.contracts import Task
+from danlu.contracts import Answer, Task
 from danlu.core.errors import DataError
 
 _THUMBNAIL = (112, 112)
@@ -30,6 +33,22 @@ def shown(task: Task, x: Any) -> dict[str, str]:
             return {"text": "(binary)"}
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return {"text": text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"}
+
+
+def filled(answers: Sequence[Answer], gold: Sequence[Answer], most: int) -> list[dict[str, Any]]:
+    """Rows whose hidden squares were filled in, the best to the worst: what was seen, said and true, as data URIs."""
+    order = np.argsort([answer["error"] for answer in answers], kind="stable")
+    rows = sorted({round(place) for place in np.linspace(0, len(order) - 1, min(most, len(order)))})
+    return [
+        {
+            "row": int(row),
+            "masked": thumbnail(pixels.from_base64(answers[row]["masked"])),
+            "filled": thumbnail(pixels.from_base64(answers[row]["picture"])),
+            "true": thumbnail(pixels.from_base64(gold[row]["picture"])),
+            "error": answers[row]["error"],
+        }
+        for row in order[rows]
+    ]
 
 
 def thumbnail(content: Any) -> str:

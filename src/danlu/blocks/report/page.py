@@ -15,8 +15,9 @@ from danlu.core.printable import printable
 
 _HERE = Path(__file__).parent
 _ABSENT: dict[str, Any] = {
-    "baselines": {}, "calibration": {}, "confusion": {}, "labels": [], "latency_ms": {}, "numbers": {}, "operators": [],
-    "rankings": {}, "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "trainings": [], "worst": [],
+    "baselines": {}, "calibration": {}, "confusion": {}, "filled": [], "labels": [], "latency_ms": {}, "numbers": {},
+    "operators": [], "rankings": {}, "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "trainings": [],
+    "worst": [],
 }  # fmt: skip
 """What not every evaluation has; its part of the page is then left out."""
 _MOST_IN_MATRIX = 20

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from danlu.blocks.hidden_squares import FillsSquares
 from danlu.blocks.pixels import ImageProcessor
 from danlu.contracts import Backbone, Head
 
@@ -24,7 +25,7 @@ class Cnn(Backbone):
 
     main: ClassVar[str] = "size"
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input", "gap")}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 
     size: Literal["tiny", "small", "base"] = "small"
@@ -39,7 +40,11 @@ class Cnn(Backbone):
 
     def build(self, head: Head, processor: ImageProcessor, folder: Path | None) -> nn.Module:
         """Weights are drawn from torch's global generator, which the caller seeds."""
-        return _Network(processor.channels, _WIDTHS[self.size], head.size, self.dropout)
+        widths = _WIDTHS[self.size]
+        network = _Network(processor.channels, widths, head.size or 1, self.dropout)
+        if head.per == "gap":
+            return FillsSquares({"stages": network.stages}, widths[-1], 2 ** len(widths), processor)
+        return network
 
 
 class _Network(nn.Module):

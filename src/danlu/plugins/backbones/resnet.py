@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from danlu.blocks.hidden_squares import FillsSquares
 from danlu.blocks.initialise import initialise
 from danlu.blocks.pixels import ImageProcessor
 from danlu.contracts import Backbone, Head, Initialiser
@@ -28,7 +29,7 @@ class Resnet(Backbone):
 
     main: ClassVar[str] = "size"
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent", "layers": "other"}
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "head": ("input", "gap")}
     processor_class: ClassVar[type[Any]] = ImageProcessor
 
     size: Literal["tiny", "small", "base"] = "small"
@@ -46,7 +47,11 @@ class Resnet(Backbone):
     def build(self, head: Head, processor: ImageProcessor, folder: Path | None) -> nn.Module:
         """Weights are drawn from torch's global generator, which the caller seeds."""
         blocks, widths = _SHAPES[self.size]
-        return _Network(processor.channels, blocks, widths, head.size, self.dropout)
+        network = _Network(processor.channels, blocks, widths, head.size or 1, self.dropout)
+        if head.per == "gap":
+            body = {"stem": network.stem, "blocks": network.blocks}
+            return FillsSquares(body, widths[-1], 2 ** (len(widths) - 1), processor)
+        return network
 
     def start(self, head: Head, processor: ImageProcessor) -> tuple[nn.Module, list[str]]:
         module, fresh = super().start(head, processor)

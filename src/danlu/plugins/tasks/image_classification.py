@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.blocks import labels as of_labels
 from danlu.blocks import pixels
-from danlu.blocks.pictures import check_paths
+from danlu.blocks.pictures import cell_of, check_paths, inside
 from danlu.blocks.portable import Piece
 from danlu.contracts import Answer, Arrays, Batch, Columns, Example, Head, Processor, Task
 from danlu.core.errors import RecipeError
@@ -54,18 +54,14 @@ class ImageClassification(Task):
         return settled.model_copy(update={"labels": self.labels or listed})
 
     def ask(self, row: Mapping[str, Any]) -> Any:
-        cell = row[self.columns().ask[0]]
-        if isinstance(cell, Mapping):
-            return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
-        return cell
+        return inside(row[self.columns().ask[0]])
 
     def gold(self, row: Mapping[str, Any]) -> Answer | None:
         return of_labels.certain(row.get(self.columns().gold[0]), self.labels)
 
     def row(self, x: Any, answer: Answer) -> dict[str, Any]:
         columns = self.columns()
-        cell = {"bytes": None, "path": x} if isinstance(x, str) else {"bytes": pixels.encode_picture(x), "path": None}
-        return {columns.ask[0]: cell, columns.gold[0]: answer["label"]}
+        return {columns.ask[0]: cell_of(x), columns.gold[0]: answer["label"]}
 
     def examples(self, row: Mapping[str, Any], processor: Processor) -> list[Example]:
         target = of_labels.target(row[self.columns().gold[0]], self.labels)
@@ -113,9 +109,7 @@ class ImageClassification(Task):
         return pixels.from_base64(value)
 
     def request_schema(self) -> dict[str, Any]:
-        text = {"type": "string", "contentEncoding": "base64"}
-        wrapped = {"type": "object", "properties": {"base64": text}, "required": ["base64"]}
-        return {"anyOf": [text, {**wrapped, "additionalProperties": False}]}
+        return dict(pixels.REQUEST)
 
     def answer_schema(self) -> dict[str, Any]:
         return of_labels.answer_schema(self.labels)
