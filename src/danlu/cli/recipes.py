@@ -51,6 +51,7 @@ def new(
 def check(
     recipe: RecipeArgument,
     overrides: OverrideArgument = None,
+    store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +59,7 @@ def check(
 
     Example:  danlu check my.yaml tuned.method=lora
     """
-    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     if as_json:
         print_json({"ok": True, "name": checked.name, "steps": {s.name: s.stage.name for s in checked.steps}})
         return
@@ -76,7 +77,7 @@ def plan(
 
     Example:  danlu plan my.yaml
     """
-    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     place = api.locate(store, checked.path)
     previews = checked.plan().preview(place)
     if as_json:
