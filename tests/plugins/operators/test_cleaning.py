@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from danlu.blocks.tokens import TextProcessor
 from danlu.contracts import Columns, Context
 from danlu.core import assets
 from danlu.plugins.operators.decontaminate import Decontaminate
@@ -181,3 +182,20 @@ def test_texts_under_both_labels_in_the_chinese_reviews():
     kept, counts = LabelConflicts().apply(table, Context(names))
     assert kept.num_rows < table.num_rows
     assert "stand under more than one label" in counts.notes[0]
+
+
+def test_lengths_in_tokens_of_a_model(tiny_bert):
+    model = {"of": "tokens", "tokenizer": str(tiny_bert)}
+    count = TextProcessor.load(tiny_bert).length
+    texts = ["a film", "a long film " * 20, None, "好电影"]
+    assert len({count(text) for text in texts if text}) == 3
+    kept, counts = apply(Length(**model, most=count("a long film " * 20) - 1), *texts)
+    assert (kept, counts.by) == (["a film", "好电影"], {"too short": 1, "too long": 1})
+    assert apply(Length(**model, least=count("a film") + 1), *texts)[1].by == {
+        "too short": 2 + (count("好电影") <= count("a film"))
+    }
+    for wrong in ({"of": "tokens"}, {"tokenizer": "asset:minilm"}):
+        with pytest.raises(ValueError, match="of: tokens and `tokenizer` go together"):
+            Length(**wrong)
+    with pytest.raises(ValueError, match="in characters"):
+        Length(**model, most=3, long="cut")
