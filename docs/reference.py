@@ -11,7 +11,7 @@ import typer
 from danlu.cli.catalogue import default_words, needs
 from danlu.cli.main import app
 from danlu.core import plugin
-from danlu.core.resolve import words
+from danlu.core.wording import words
 
 TARGET = Path(__file__).with_name("reference.md")
 

@@ -17,7 +17,7 @@ from danlu.core.errors import Fault, RecipeError, RecipeFaults
 from danlu.core.events import Event, Events
 from danlu.core.files import disk_faults
 from danlu.core.plugin import lazy
-from danlu.core.resolve import resolve
+from danlu.core.resolve import Published, Versions, resolve
 
 bundle = lazy("danlu.bundle")
 registry_store = lazy("danlu.registry.store")
@@ -107,9 +107,15 @@ class Model:
 
 
 def check(
-    recipe: Path | str | Mapping[str, Any], *overrides: str, imports: Sequence[Path | str] = ()
+    recipe: Path | str | Mapping[str, Any],
+    *overrides: str,
+    imports: Sequence[Path | str] = (),
+    store: Path | str | None = None,
 ) -> recipes.Recipe:
-    """The recipe, checked; nothing is run. Raises RecipeFaults with everything that is wrong."""
+    """The recipe, checked; nothing is run. Raises RecipeFaults with everything that is wrong.
+
+    Published models that it names are looked up in `store`, by default as `locate` finds it.
+    """
     if not isinstance(recipe, str | Path | Mapping):
         raise _wrong("recipe", "a recipe's file, or the same as a mapping", recipe, "danlu.run('my.yaml')")
     for override in overrides:
@@ -117,7 +123,8 @@ def check(
             raise _wrong("overrides", "text", override, "write step.option=value, such as 'tuned.epochs=3'")
     if not isinstance(imports, list | tuple) or not all(isinstance(path, str | Path) for path in imports):
         raise _wrong("imports", "a list of Python files", imports, "imports=['my_plugins.py']")
-    return recipes.load(recipe, overrides, imports)
+    path = None if isinstance(recipe, Mapping) else Path(recipe)
+    return recipes.load(recipe, overrides, imports, published(store, path))
 
 
 def run(
@@ -135,7 +142,7 @@ def run(
     their share of its trainings.
     """
     machine.tune_threads_env()
-    checked = check(recipe, *overrides, imports=imports)
+    checked = check(recipe, *overrides, imports=imports, store=store)
     place = locate(store, checked.path)
     rank = launch.Place.here()
     if rank and rank.rank:
@@ -190,6 +197,16 @@ def locate(store: Path | str | None, recipe: Path | None = None) -> Store:
     if not found.path.is_dir() and not store and near.is_relative_to(here):
         return Store.locate(None, here)
     return found
+
+
+def published(store: Path | str | None, recipe: Path | None = None) -> Versions:
+    """What tells a recipe of the versions in a store; see `locate`."""
+
+    def find(reference: str) -> Published:
+        found: Published = registry_store.Registry(locate(store, recipe).path).published(reference)
+        return found
+
+    return find
 
 
 def load(

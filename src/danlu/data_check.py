@@ -16,6 +16,7 @@ from danlu.core.errors import DanluError, DataError, RecipeError
 from danlu.core.events import Events
 from danlu.core.plan import Step
 from danlu.core.plugin import lazy
+from danlu.core.resolve import Versions
 from danlu.core.settings import is_pattern, is_url
 
 checkup = lazy("danlu.blocks.checkup")
@@ -55,18 +56,20 @@ def check(
     against: str = "",
     rows: int | None = MOST_ROWS,
     imports: Sequence[Path | str] = (),
+    versions: Versions | None = None,
     events: Events | None = None,
 ) -> dict[str, Any]:
     """Everything that was found, as one JSON document; `target` is a file, a folder, `asset:name` or a recipe.
 
     `against` is a file of rows that will be measured on. Of more than `rows` rows (None: all) some are looked at,
-    spread over the whole. Raises DataError for data that can't be read, RecipeError for a recipe that is wrong.
+    spread over the whole. `versions` is as `recipe.load` takes it. Raises DataError for data that can't be read,
+    RecipeError for a recipe that is wrong.
     """
     events = events or Events.silent()
     for path in imports:
         plugin.add_file(Path(path))
     began = time.perf_counter()
-    data = _data(target, overrides, imports)
+    data = _data(target, overrides, imports, versions)
     subject = _subject(data, against, rows, events)
     read = time.perf_counter() - began
     checked = checkup.run(subject, events)
@@ -76,9 +79,9 @@ def check(
 # ---- what is read ----------------------------------------------------------------------------------------------------
 
 
-def _data(target: str, overrides: Sequence[str], imports: Sequence[Path | str]) -> _Data:
+def _data(target: str, overrides: Sequence[str], imports: Sequence[Path | str], versions: Versions | None) -> _Data:
     if target.lower().endswith(_RECIPES):
-        return _of_recipe(target, overrides, imports)
+        return _of_recipe(target, recipes.load(target, overrides, imports, versions))
     if overrides:
         what = f"{overrides[0]!r} changes a recipe, and {target} is none"
         raise RecipeError(what, do="name a recipe (.yaml), or leave it out")
@@ -110,8 +113,7 @@ def _names(path: Path) -> list[str]:
     return [one.name for one in file_places.find(str(path))]
 
 
-def _of_recipe(path: str, overrides: Sequence[str], imports: Sequence[Path | str]) -> _Data:
-    recipe = recipes.load(path, overrides, imports)
+def _of_recipe(path: str, recipe: recipes.Recipe) -> _Data:
     step = next((one for one in recipe.steps if one.stage.name == "prepare"), None)
     if step is None:
         raise RecipeError("the recipe prepares no data", where=path, do="add a step {do: prepare}, or name the file")

@@ -37,8 +37,9 @@ from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacki
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
-from danlu.core.resolve import Choice, Pointer, resolve_options, resolve_value, shown
+from danlu.core.resolve import Choice, Pointer, Versions, resolve_options, resolve_value
 from danlu.core.settings import named
+from danlu.core.wording import shown
 
 STANDARD_STEPS = {"data": "prepare", "tuned": "finetune", "score": "evaluate", "same": "verify", "ship": "publish"}
 """The steps of a recipe that names none, and their stages."""
@@ -52,6 +53,7 @@ _TOP: dict[str, dict[str, Any]] = {
 }
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 _STEP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_THERE = {"model": "name a folder that is there, a published version (name@3, name@alias) or $step"}
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)")
 
 
@@ -72,12 +74,16 @@ class Recipe:
 
 
 def load(
-    source: Path | str | Mapping[str, Any], overrides: Sequence[str] = (), imports: Sequence[Path | str] = ()
+    source: Path | str | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    imports: Sequence[Path | str] = (),
+    versions: Versions | None = None,
 ) -> Recipe:
     """Read and check a recipe: a file's path, or the same as a mapping.
 
     `overrides` are `step.option=value`; `imports` are Python files with plug-ins of your own. Relative paths start at
-    the recipe's folder, those in overrides and `imports` at the working folder. Raises RecipeFaults with all that is
+    the recipe's folder, those in overrides and `imports` at the working folder. `versions` tells what a model's
+    `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults with all that is
     wrong, or RecipeError when it is not a recipe at all.
     """
     if isinstance(source, Mapping):
@@ -91,7 +97,7 @@ def load(
     if not isinstance(data, Mapping):
         what = "is empty" if data is None else f"must be a mapping of keys, not {shown(data)}"
         raise RecipeError(what, where=where, do="danlu new --data my.csv writes one to start from")
-    reader = _Reader(dict(data), path.absolute().parent if path else Path.cwd())
+    reader = _Reader(dict(data), path.absolute().parent if path else Path.cwd(), versions)
     recipe = reader.recipe(path, text, overrides, imports)
     if reader.faults:
         raise RecipeFaults(reader.faults, where=where)
@@ -120,8 +126,8 @@ def _written(data: Mapping[str, Any]) -> str:
 class _Reader:
     """Reads one recipe, collecting its faults."""
 
-    def __init__(self, data: dict[str, Any], base: Path) -> None:
-        self.data, self.base = copy.deepcopy(data), base
+    def __init__(self, data: dict[str, Any], base: Path, versions: Versions | None) -> None:
+        self.data, self.base, self.versions = copy.deepcopy(data), base, versions
         self.faults: list[Fault] = []
         self.done: list[Step] = []
         self.broken = False  # a step above could not be read, so what it makes is not known
@@ -236,9 +242,12 @@ class _Reader:
         for key, value in fill.items():
             if key in entry.fields and key not in options and value is not None:
                 options[key] = value
-        stage = resolve_options(entry, options, name, self.faults, self.base)
+        stage = resolve_options(entry, options, name, self.faults, self.base, self.versions)
         self.pointers(name, stage)
         inputs = {need: self.input(name, need, kind, given.get(need)) for need, kind in needs.items()}
+        makers = [above.name for above in self.done if above.kind == "model"]
+        for where, named_step in stage.references(name):
+            inputs[str(named_step)] = self.reference(where, str(named_step), "model", makers)
         self.done.append(Step(name, stage, {need: source for need, source in inputs.items() if source}))
 
     def in_place_of(self, step: str, entry: plugin.Entry, given: Mapping[str, Any], options: dict[str, Any]) -> None:
@@ -313,9 +322,11 @@ class _Reader:
     def told_by(self, step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
         """What an input says of itself: all that was chosen for it; of one that stands for an option, that option.
 
-        One that is used only where it is named (`??`) binds nobody else.
+        One that is used only where it is named (`??`, `$step`) binds nobody else.
         """
         found, facts = chosen[step.inputs[need]], step.stage.entry.facts
+        if need.startswith("$"):
+            return []
         if option := facts.get("in_place_of", {}).get(need):
             return [one for one in found if one.where.split(".")[-1] == option]
         return [] if facts["needs"][need].endswith("??") else found
@@ -369,7 +380,7 @@ def _moved(key: Any, options: Mapping[str, str]) -> str:
 
 def _missing(pointer: Pointer) -> RecipeError | None:
     path = Path(pointer)
-    if pointer.is_elsewhere:
+    if pointer.is_elsewhere or pointer.published:
         return None
     if pointer.startswith("asset:") and pointer.kind == "location":
         try:
@@ -377,5 +388,8 @@ def _missing(pointer: Pointer) -> RecipeError | None:
         except RecipeError as error:
             return error
     elif not (pointer.kind == "location" and pointer.startswith("hub:")) and not path.exists():
-        return RecipeError(f"there is no {path}{document.nearest(path)}", do="name a file or folder that is there")
+        return RecipeError(
+            f"there is no {path}{document.nearest(path)}",
+            do=_THERE.get(pointer.kind, "name a file or folder that is there"),
+        )
     return None

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from danlu.core import plugin
 from danlu.core.errors import RecipeFaults
-from danlu.core.resolve import Choice, Pointer, Typed, resolve, resolve_options, resolve_value, shown, words
+from danlu.core.resolve import Choice, Pointer, Typed, resolve, resolve_options, resolve_value
+from danlu.core.wording import shown, words
 
 
 def settled(family, value, base=None):

@@ -116,7 +116,7 @@ def _tokenizer(folder: Path) -> Any:
         with hf.quiet():
             return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the library raises many kinds
-        do = "get its tokenizer files too; those of Marian (source.spm) need: pip install sentencepiece"
+        do = "get its tokenizer files too; those of Marian (source.spm) need: pip install 'danlu[translation]'"
         raise DataError(f"the tokenizer can't be read: {error!s:.200}", where=str(folder), do=do) from error
 
 

@@ -36,6 +36,8 @@ class Wordings:
     words: Array
     characters: Array
     """In words."""
+    longest: Array
+    """Characters of the longest word."""
     spaced: Array
     """Words in scripts that have spaces, an apostrophe taken for one; and their characters."""
     spaced_characters: Array
@@ -111,6 +113,7 @@ def _measured(texts: Sequence[str]) -> tuple[Array, ...]:
         known,
         np.diff(at),
         _totals(length, at),
+        _longest(length, row, len(texts)),
         np.diff(run_row),
         _totals(runs[1] + 1 - runs[0], run_row),
         _totals(lettered, at),
@@ -133,6 +136,12 @@ def _counts(mask: Array, bounds: Array) -> Array:
 def _totals(values: Array, at: Array) -> Array:
     """The sum from each place to the next."""
     return np.diff(np.concatenate([[0], np.cumsum(values)])[at])
+
+
+def _longest(length: Array, row: Array, rows: int) -> Array:
+    found = np.zeros(rows, np.int64)
+    np.maximum.at(found, row, length)
+    return found
 
 
 def _hashes(codes: Array, inside: Array, starts: Array) -> Array:

@@ -13,7 +13,7 @@ from danlu.core import plugin
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import Entry, lazy
 
-resolve = lazy("danlu.core.resolve")
+wording = lazy("danlu.core.wording")
 
 
 def list_plugins(
@@ -98,7 +98,7 @@ def _find(name: str) -> Entry:
 
 def _option(entry: Entry, option: str) -> tuple[str, str, str, str]:
     field = entry.fields[option]
-    type_ = resolve.words(field["schema"], field["schema"].get("$defs"))
+    type_ = wording.words(field["schema"], field["schema"].get("$defs"))
     mark = " (main)" if option == entry.main else ""
     return option + mark, type_, default_words(field), " ".join(field["doc"].split())
 

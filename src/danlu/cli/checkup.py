@@ -58,7 +58,13 @@ def check(
     try:
         events.emit("step_started")
         found = data_check.check(
-            data, overrides or [], against=against, rows=most, imports=imports or [], events=events
+            data,
+            overrides or [],
+            against=against,
+            rows=most,
+            imports=imports or [],
+            versions=api.published(store, Path(data)),
+            events=events,
         )
     finally:
         watched.close()

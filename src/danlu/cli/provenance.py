@@ -79,7 +79,9 @@ def reproduce(
     opened = registry.open(version)
     with folder_for(to) as folder:
         console = [] if as_json else [plugin.load("trackers", "console")(quiet=True).on]
-        told = reproduction.reproduce(version, opened, artifact.Store(folder), events.Events(console))
+        told = reproduction.reproduce(
+            version, opened, artifact.Store(folder), events.Events(console), registry.published
+        )
     if as_json:
         print_json(told)
     else:

@@ -53,6 +53,7 @@ def new(
 def check(
     recipe: RecipeArgument,
     overrides: OverrideArgument = None,
+    store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +61,7 @@ def check(
 
     Example:  danlu check my.yaml tuned.method=lora
     """
-    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     if as_json:
         print_json({"ok": True, "name": checked.name, "steps": {s.name: s.stage.name for s in checked.steps}})
         return
@@ -78,7 +79,7 @@ def plan(
 
     Example:  danlu plan my.yaml
     """
-    checked = api.check(recipe, *overrides or [], imports=imports or [])
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     place = api.locate(store, checked.path)
     previews = checked.plan().preview(place)
     if as_json:

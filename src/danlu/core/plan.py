@@ -46,6 +46,14 @@ class Step:
         digests = {name: artifact.digest for name, artifact in inputs.items()}
         return sha256_bytes(to_json([_KEY_FORMAT, plugin.code_identity(), identity, digests]))
 
+    def models(self, inputs: Mapping[str, Artifact]) -> dict[str, Path]:
+        """The folders of the models that its plug-ins take from steps above, by `$step`."""
+        return {name: artifact.path for name, artifact in inputs.items() if name.startswith("$")}
+
+    def make(self, inputs: Mapping[str, Artifact]) -> Any:
+        """Its stage, to be run with these inputs."""
+        return self.stage.filled(self.models(inputs)).make(self.name)
+
     def about(self, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
         """What a manifest tells of it."""
         plugins = [self.stage, *(choice for _, choice in self.stage.nested(self.name))]
@@ -240,7 +248,8 @@ class _Execution:
         draft = self.store.draft(key, **step.about(inputs))
         try:
             with disk_faults(draft.path):
-                stage = self.stages.get(step.name) or step.stage.make(step.name)
+                stage = self.stages.get(step.name) if not step.models(inputs) else None
+                stage = stage or step.make(inputs)
                 stage.run(inputs, draft, events)
             _check_unchanged(step, content)
             artifact = draft.commit()

@@ -6,14 +6,14 @@ made of; the plug-in itself is made from it when a step really runs (`Choice.mak
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -21,7 +21,10 @@ from pydantic import ValidationError
 from danlu.core import assets, digests, plugin
 from danlu.core.errors import DanluError, Fault, RecipeFaults
 from danlu.core.settings import is_pattern, is_url, named, with_main, worded
+from danlu.core.wording import hint, key_text, shown, words
 
+_VERSION = re.compile(r"[a-z0-9][a-z0-9._-]*@[^@\s/]+")
+_STEP = re.compile(r"\$[A-Za-z_][A-Za-z0-9_-]*")
 _INSIDE = ("$defs", "items", "prefixItems", "properties", "additionalProperties", "required")
 
 
@@ -31,15 +34,29 @@ class Typed(str):
     __slots__ = ()
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published version of a model: `name@3`, what it holds, and what gives its folder, each byte of it checked."""
+
+    reference: str
+    digest: str
+    open: Callable[[], Path]
+
+
+Versions: TypeAlias = Callable[[str], Published]
+"""What `name@3` or `name@alias` stands for. Raises DanluError where there is no such version."""
+
+
 class Pointer(str):
-    """A path or location whose content belongs in a reuse key; it is absolute, or names an asset or the hub."""
+    """A path or location whose content belongs in a reuse key; it is absolute, or names something."""
 
     kind: str
-    """`files`, `rows` or `location`."""
+    """`files`, `rows`, `location` or `model`."""
+    published: Published | None
 
-    def __new__(cls, text: str, kind: str) -> Pointer:
+    def __new__(cls, text: str, kind: str, published: Published | None = None) -> Pointer:
         made = super().__new__(cls, text)
-        made.kind = kind
+        made.kind, made.published = kind, published
         return made
 
     @property
@@ -51,7 +68,15 @@ class Pointer(str):
         """What it holds. Raises DataError when it is missing, MachineError when it must be fetched first."""
         if self.is_elsewhere:
             return ""
+        if self.published:
+            return self.published.digest
         return assets.fingerprint(str(self)) if self.kind == "location" else digests.path_digest(Path(self))
+
+
+class Reference(str):
+    """`$step` where a plug-in takes a model: that of a step above, which is an input of the step under this name."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +105,26 @@ class Choice:
 
     def pointers(self, where: str) -> Iterator[tuple[str, Pointer]]:
         """Every file and location that it and its nested plug-ins point at, with its path; see `nested`."""
-        yield from ((place, leaf) for place, leaf in _leaves(self.settings, where) if isinstance(leaf, Pointer))
+        yield from ((place, leaf) for place, leaf in self._all(where) if isinstance(leaf, Pointer))
+
+    def references(self, where: str) -> Iterator[tuple[str, Reference]]:
+        """Every model of a step above that it and its nested plug-ins take, with its path; see `nested`."""
+        yield from ((place, leaf) for place, leaf in self._all(where) if isinstance(leaf, Reference))
+
+    def _all(self, where: str) -> Iterator[tuple[str, Any]]:
+        yield from _leaves(self.settings, where)
         for slot, choice in self.nested(where):
-            options = _leaves(choice.settings, f"{slot}.{choice.name}")
-            yield from ((place, leaf) for place, leaf in options if isinstance(leaf, Pointer))
+            yield from _leaves(choice.settings, f"{slot}.{choice.name}")
+
+    def filled(self, models: Mapping[str, Path]) -> Choice:
+        """This plug-in with the folders of models in the place of references to them; `models` is by reference."""
+
+        def fill(leaf: Any, _: str) -> Any:
+            if isinstance(leaf, Choice):
+                return leaf.filled(models)
+            return Pointer(str(models[leaf]), "model") if isinstance(leaf, Reference) else leaf
+
+        return Choice(self.family, self.name, _each(self.settings, "", fill))
 
     def identity(self) -> dict[str, Any]:
         """What a result depends on: settings with the content of what they point at, and the code of every plug-in.
@@ -114,7 +155,7 @@ class Choice:
 
 
 def _plain(leaf: Any) -> Any:
-    return leaf.plain() if isinstance(leaf, Choice) else str(leaf) if isinstance(leaf, Pointer) else leaf
+    return leaf.plain() if isinstance(leaf, Choice) else str(leaf) if isinstance(leaf, Pointer | Reference) else leaf
 
 
 def _identity(leaf: Any) -> Any:
@@ -124,6 +165,8 @@ def _identity(leaf: Any) -> Any:
 
 
 def _made(leaf: Any, where: str) -> Any:
+    if isinstance(leaf, Pointer) and leaf.published:
+        return str(leaf.published.open())
     return leaf.make(f"{where}.{leaf.name}") if isinstance(leaf, Choice) else _plain(leaf)
 
 
@@ -152,10 +195,15 @@ def resolve(family: str, value: Any, where: str, faults: list[Fault], base: Path
 
 
 def resolve_options(
-    entry: plugin.Entry, options: Mapping[str, Any], where: str, faults: list[Fault], base: Path | None = None
+    entry: plugin.Entry,
+    options: Mapping[str, Any],
+    where: str,
+    faults: list[Fault],
+    base: Path | None = None,
+    versions: Versions | None = None,
 ) -> Choice:
-    """The plug-in of `entry` with these options, settled; see `resolve`."""
-    return _Resolver(faults, base or Path.cwd()).with_options(entry, options, where)
+    """The plug-in of `entry` with these options, settled; see `resolve`. Without `versions` it can name none."""
+    return _Resolver(faults, base or Path.cwd(), versions).with_options(entry, options, where)
 
 
 def resolve_value(
@@ -169,6 +217,7 @@ def resolve_value(
 class _Resolver:
     faults: list[Fault]
     base: Path
+    versions: Versions | None = None
 
     def fault(self, where: str, what: str, do: str = "") -> None:
         self.faults.append(Fault(where, what, do))
@@ -218,19 +267,19 @@ class _Resolver:
             return self.any_of(schema, value, where, defs)
         own = {word: rule for word, rule in schema.items() if word not in _INSIDE}
         if not Draft202012Validator(own).is_valid(value) or not _is_finite(value):
-            self.fault(where, f"must be {words(schema, defs)}, not {shown(value)}", _hint(schema, value))
+            self.fault(where, f"must be {words(schema, defs)}, not {shown(value)}", hint(schema, value))
             return None
         if isinstance(value, Mapping):
             return self.mapping(schema, value, where, defs)
         if isinstance(value, list):
             return self.list(schema, value, where, defs)
-        return self.leaf(schema, value)
+        return self.leaf(schema, value, where)
 
     def any_of(self, schema: Mapping[str, Any], value: Any, where: str, defs: Mapping[str, Any]) -> Any:
         """The first alternative without a fault; else, if only one is of the value's type, what is wrong there."""
         tried = []
         for alternative in schema["anyOf"]:
-            trial = _Resolver([], self.base)
+            trial = _Resolver([], self.base, self.versions)
             settled = trial.value(alternative, value, where, defs)
             if not trial.faults:
                 return settled
@@ -249,7 +298,7 @@ class _Resolver:
         known: Mapping[str, Any] = schema.get("properties", {})
         others = schema.get("additionalProperties", True)
         settled: dict[str, Any] = {}
-        for key, item in ((_key(key), item) for key, item in value.items()):
+        for key, item in ((key_text(key), item) for key, item in value.items()):
             self.name(schema.get("propertyNames", {}), key, f"{where}.{key}")
             if key in known:
                 settled[key] = self.value(known[key], item, f"{where}.{key}", defs)
@@ -302,13 +351,31 @@ class _Resolver:
                 settled.append(self.value(inner, item, place, defs))
         return settled
 
-    def leaf(self, schema: Mapping[str, Any], value: Any) -> Any:
+    def leaf(self, schema: Mapping[str, Any], value: Any, where: str) -> Any:
         if isinstance(value, str):
             kind = schema.get("x-points")
+            if kind == "model":
+                return self.model(value, where)
             return Pointer(self.place(value, kind), kind) if kind else str(value)
         if schema.get("type") == "number":
             return float(value)
         return int(value) if schema.get("type") == "integer" else value
+
+    def model(self, text: str, where: str) -> Pointer | Reference | None:
+        folder = Pointer(self.place(text, "model"), "model")
+        if _STEP.fullmatch(text):
+            return Reference(text)
+        if not _VERSION.fullmatch(text) or Path(folder).exists():
+            return folder
+        if self.versions is None:
+            self.fault(where, f"{text} is a published version, and here is no registry to ask", "name a folder")
+            return None
+        try:
+            found = self.versions(text)
+        except DanluError as error:
+            self.fault(where, error.what, error.do)
+            return None
+        return Pointer(found.reference, "model", found)
 
     def place(self, text: str, kind: str) -> str:
         if kind == "location" and text.startswith(("asset:", "hub:")):
@@ -321,74 +388,3 @@ class _Resolver:
 
 def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _key(key: Any) -> str:
-    return str(key) if isinstance(key, str) else json.dumps(key, default=str)
-
-
-_TYPES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
-}
-_RANGES = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-_POINTS = {
-    "files": "the path of a file or folder",
-    "rows": "the path of a file or folder, a pattern (data/*.csv) or a URL (s3://…, https://…)",
-    "location": "a model's place (asset:name, ./folder or hub:org/name@revision)",
-}
-
-
-def words(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> str:
-    """What a JSON Schema asks for, as a person says it: `a number >= 0 and < 1`, `one of cosine, linear`."""
-    if "$ref" in schema:
-        return words((defs or {}).get(schema["$ref"].rpartition("/")[2], {}), defs)
-    if "x-slot" in schema:
-        one = plugin.singular(schema["x-slot"])
-        return f"an {one}" if one[0] in "aeiou" else f"a {one}"
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(words(option, defs) for option in schema["anyOf"]))
-    if "enum" in schema or "const" in schema:
-        allowed = schema.get("enum", [schema.get("const")])
-        return ("one of " if len(allowed) > 1 else "") + ", ".join(_key(value) for value in allowed)
-    if "x-points" in schema:
-        return _POINTS[schema["x-points"]]
-    return _TYPES.get(str(schema.get("type")), "a value") + _limits(schema, defs)
-
-
-def _limits(schema: Mapping[str, Any], defs: Mapping[str, Any] | None) -> str:
-    ranges = [f"{sign} {schema[word]}" for word, sign in _RANGES.items() if word in schema]
-    told = " " + " and ".join(ranges) if ranges else ""
-    if schema.get("type") == "array":
-        few, many = schema.get("minItems", 0), schema.get("maxItems")
-        told += f" of {few}" if few == many else f" of at least {few}" if few else f" of at most {many}" if many else ""
-        return told + (f", each {words(schema['items'], defs)}" if schema.get("items") else "")
-    if schema.get("minLength") == 1:
-        told += " that is not empty"
-    if "pattern" in schema:
-        told += f" that matches {schema['pattern']}"
-    if schema.get("type") == "object" and "properties" in schema:
-        told += f" with {', '.join(schema['properties'])}"
-    return told
-
-
-def shown(value: Any) -> str:
-    """A value as a recipe writes it, cut to a few words."""
-    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _hint(schema: Mapping[str, Any], value: Any) -> str:
-    """How the commonest slips are mended."""
-    if schema.get("type") == "boolean" and str(value).lower() in ("yes", "no", "on", "off"):
-        return "write true or false: in YAML 1.2 yes, no, on and off are text"
-    if schema.get("type") == "array" and isinstance(value, str):
-        return f"[{value}]"
-    if schema.get("type") == "string" and isinstance(value, bool | int | float):
-        return f'put it in quotes: "{_key(value)}"'
-    return ""

@@ -54,6 +54,11 @@ others the plug-in's `fingerprint` says it."""
 Location = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "location"})]
 """Where a model lies: `asset:name`, `./folder` or `hub:org/name@revision`; its content is part of a reuse key."""
 
+Model = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "model"})]
+"""A model of ours: the folder that has `forms.json` in it; in a recipe also a published version (`name@3`,
+`name@alias`) or the model of a step above (`$step`), of which the plug-in gets the folder. What it holds is part of a
+reuse key."""
+
 
 MetricName = Annotated[str, WithJsonSchema({"type": "string", "x-names": "metrics"})]
 """The name of a metric, as the key of a mapping."""

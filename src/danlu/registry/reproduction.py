@@ -21,15 +21,18 @@ from danlu.core.errors import DanluError, DataError, Fault, RecipeFaults
 from danlu.core.events import Events
 from danlu.core.machine import facts
 from danlu.core.plan import Plan, Step
-from danlu.core.resolve import resolve_options
+from danlu.core.resolve import Versions, resolve_options
 from danlu.registry.lineage import Manifest, made_from, model_manifest
 from danlu.registry.versions import Version
 
 _MACHINE = ("os", "python", "cpu", "threads", "cpu_flags", "gpus")
 
 
-def reproduce(version: Version, opened: Path, store: Store, events: Events) -> dict[str, Any]:
-    """Run the recorded steps in `store`, which should be new; `opened` holds the version's files.
+def reproduce(
+    version: Version, opened: Path, store: Store, events: Events, versions: Versions | None = None
+) -> dict[str, Any]:
+    """Run the recorded steps in `store`, which should be new; `opened` holds the version's files, and `versions` tells
+    of other versions that they took (`Registry.published`).
 
     Returns `{reference, same, forms, differs, steps, changed, answers}` in JSON values; see `compared`. Raises
     DataError when the manifests are not there or an input is gone, and what a stage raises.
@@ -40,7 +43,7 @@ def reproduce(version: Version, opened: Path, store: Store, events: Events) -> d
         raise DataError(what, do="only a version that a recipe published can be made again")
     line = made_from(version, last)
     _check_whole(version, line)
-    steps = tuple(_step(manifest, line) for manifest in line)
+    steps = tuple(_step(manifest, line, versions) for manifest in line)
     check_inputs(steps)
     made = Plan(steps, version.name).run(store, events)
     return compared(version, opened, line, {manifest["key"]: made[_name(manifest, line)] for manifest in line})
@@ -59,10 +62,11 @@ def _name(manifest: Manifest, line: Sequence[Manifest]) -> str:
     return str(manifest["step"]) + "_" * same.index(manifest["key"])
 
 
-def _step(manifest: Manifest, line: Sequence[Manifest]) -> Step:
+def _step(manifest: Manifest, line: Sequence[Manifest], versions: Versions | None) -> Step:
     names = {one["key"]: _name(one, line) for one in line}
     faults: list[Fault] = []
-    stage = resolve_options(plugin.find("stages", manifest["stage"]), manifest["settings"], manifest["step"], faults)
+    entry = plugin.find("stages", manifest["stage"])
+    stage = resolve_options(entry, manifest["settings"], manifest["step"], faults, versions=versions)
     if faults:
         raise RecipeFaults(faults, where="the recorded settings")
     return Step(names[manifest["key"]], stage, {n: names[told["key"]] for n, told in manifest["inputs"].items()})

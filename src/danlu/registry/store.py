@@ -20,6 +20,7 @@ from danlu.core.digests import files_digest
 from danlu.core.errors import DataError, GateError, RecipeError
 from danlu.core.files import locked, make_dirs, temp_beside
 from danlu.core.plugin import did_you_mean
+from danlu.core.resolve import Published
 from danlu.registry import audit, content, database
 from danlu.registry.blobs import Blobs
 from danlu.registry.database import Database
@@ -141,6 +142,11 @@ class Registry:
                 self._unknown(name, f"{name} has no alias {choice}")
             choice = number
         return self.version(name, choice)
+
+    def published(self, reference: str) -> Published:
+        """That version as a recipe takes it where a plug-in asks for a model; raises as `resolve`."""
+        version = self.resolve(reference)
+        return Published(version.reference, version.digest, lambda: self.open(version))
 
     def _unknown(self, name: str, what: str) -> NoReturn:
         names = self.names()

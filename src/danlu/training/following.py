@@ -43,7 +43,7 @@ def _train(step: Step, task: dict[str, Any], store: Store) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Draft(Path(folder), store.work(task["key"]), store.path, task["key"], {"step": step.name})
         inputs = {name: _made(key, store) for name, key in task["inputs"].items()}
-        step.stage.make(step.name).run(inputs, out, Events.silent())
+        step.make(inputs).run(inputs, out, Events.silent())
 
 
 def _made(key: str, store: Store) -> Artifact:

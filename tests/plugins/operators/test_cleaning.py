@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from danlu.blocks.tokens import TextProcessor
 from danlu.contracts import Columns, Context
 from danlu.core import assets
 from danlu.plugins.operators.decontaminate import Decontaminate
@@ -100,6 +101,15 @@ def test_patterns():
         ("stop_words", " ".join(f"word{k}" for k in range(60))),
         ("repeated_lines", "the same\nthe same\nthe same"),
         ("top_pair", "click here click here click here click here now then again"),
+        ("top_three", "buy it now buy it now and buy it now or let the others have it for a song"),
+        ("top_four", "buy it here now buy it here now buy it here now or let the others have it"),
+        ("repeated_line_characters", "the same long line\nthe same long line\na\nb\nc\nd\ne"),
+        ("repeated_paragraphs", "one\n\ntwo\n\none"),
+        ("repeated_paragraph_characters", "a long paragraph\n\na long paragraph\n\nb\n\nc\n\nd\n\ne"),
+        *(
+            (f"repeated_grams_{size}", " ".join(["a", "bb", "ccc", "dddd", "eeeee", *"fghij"][:size] * 2))
+            for size in range(6, 11)
+        ),
         ("repeated_grams", "one two three four five six seven one two three four five six seven"),
     ],
 )
@@ -109,7 +119,39 @@ def test_each_rule_of_quality(rule, text):
     assert len(kept) == 2
     assert counts.by[rule] == 1
     assert rule not in Quality(**{rule: None}).broken(text)
-    assert apply(Quality(page=True), "function() { }")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("braces", "function() { }"),
+        ("lorem_ipsum", "Lorem Ipsum dolor sit amet"),
+        ("javascript", "please turn on JavaScript"),
+        ("policy", "This site uses cookies."),
+    ],
+)
+def test_each_rule_of_c4(rule, text):
+    kept, counts = apply(Quality(page=True), text, LONG)
+    assert (kept, counts.by) == ([LONG], {rule: 1})
+    assert apply(Quality(), text)[0] == [text]
+    assert apply(Quality(sentences=2), "One. Two!", "One", "好。不好！")[0] == ["One. Two!", "好。不好！"]
+    assert apply(Quality(unended=0.5), "One.\nTwo.", "One\nTwo")[0] == ["One.\nTwo."]
+
+
+def test_chinese_and_other_scripts_stay_where_rules_are_made_for_english():
+    texts = [
+        "挺无聊的一本书。内容很贴近生活，可能是因为太贴近生活了，反而没什么可看的了。",
+        "酒店很好，酒店干净，服务员也非常热情，早餐的品种很多，下次去上海还会住这家酒店……",
+        "房间 A 栋 B 楼 C 床 D 号 E 区 F 座 G 层 H 门 I 户 J 间 K 位 的酒店环境不错服务员热情早餐好吃而且离地铁很近出门方便",
+        "この映画はとても面白かったです。音楽も良く、俳優の演技も素晴らしいので、また家族と一緒に見たいと思います。次の作品も楽しみにしています。",
+        " ".join(
+            ["этот", "фильм", "рассказывает", "историю", "двух", "братьев", "которые", "встретились"]
+            + [f"слово{k}" for k in range(60)]
+        ),
+    ]
+    assert apply(Quality(), *texts)[0] == texts
+    spam = ["果然又是一篇说教的滥文章！" * 6, "好看好看好看好看好看好看好看好看好看好看好看好看", "酒店不错" * 12]
+    assert apply(Quality(), *spam)[0] == []
 
 
 def test_languages():
@@ -140,3 +182,20 @@ def test_texts_under_both_labels_in_the_chinese_reviews():
     kept, counts = LabelConflicts().apply(table, Context(names))
     assert kept.num_rows < table.num_rows
     assert "stand under more than one label" in counts.notes[0]
+
+
+def test_lengths_in_tokens_of_a_model(tiny_bert):
+    model = {"of": "tokens", "tokenizer": str(tiny_bert)}
+    count = TextProcessor.load(tiny_bert).length
+    texts = ["a film", "a long film " * 20, None, "好电影"]
+    assert len({count(text) for text in texts if text}) == 3
+    kept, counts = apply(Length(**model, most=count("a long film " * 20) - 1), *texts)
+    assert (kept, counts.by) == (["a film", "好电影"], {"too short": 1, "too long": 1})
+    assert apply(Length(**model, least=count("a film") + 1), *texts)[1].by == {
+        "too short": 2 + (count("好电影") <= count("a film"))
+    }
+    for wrong in ({"of": "tokens"}, {"tokenizer": "asset:minilm"}):
+        with pytest.raises(ValueError, match="of: tokens and `tokenizer` go together"):
+            Length(**wrong)
+    with pytest.raises(ValueError, match="in characters"):
+        Length(**model, most=3, long="cut")

@@ -28,7 +28,7 @@ def test_the_quick_look_finds_every_text_that_breaks_a_rule(seed):
         few = draw.sample(WORDS, draw.randint(1, len(WORDS)))
         texts.append(draw.choice(("", " ", " ", "\n")).join(draw.choices(few, k=draw.choice((3, 12, 40, 80)))))
     bounds = {"word_length": (2.0, 5.0), "top_pair": 0.3, "repeated_grams": 0.3, "alphabetic": 0.6} if seed % 2 else {}
-    quality = Quality(page=bool(seed % 3), **bounds)
+    quality = Quality(page=bool(seed % 3), sentences=seed % 4 or None, unended=0.5 if seed % 5 else None, **bounds)
     _, counts = quality.apply(pa.table({"text": texts}), Context(Columns(("text",))))
     broken = [quality.broken(text) for text in texts]
     assert counts.why == {row: ", ".join(rules) for row, rules in enumerate(broken) if rules}
@@ -41,7 +41,9 @@ def test_only_doubtful_texts_are_read_closely():
         for k in range(200)
     ]
     doubtful = Quality()._doubtful([*texts, "buy now " * 30])
-    assert {rule for rule, rows in doubtful.items() if len(rows)} == {"top_pair", "repeated_grams", "stop_words"}
+    assert {rule for rule, rows in doubtful.items() if len(rows)} == {
+        "top_pair", "top_three", "top_four", "stop_words", "repeated_grams", *(f"repeated_grams_{k}" for k in range(6, 11)),
+    }  # fmt: skip
     assert all(rows.tolist() in ([], [200]) for rows in doubtful.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -9,23 +10,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from danlu.blocks import untrusted
 from danlu.blocks.grams import words
 from danlu.blocks.rewriting import drop, each, rewrite, text_columns
-from danlu.contracts import Context, Counts, Operator
+from danlu.blocks.tokens import TextProcessor
+from danlu.contracts import Context, Counts, Location, Operator
+from danlu.core import assets
 
 
 class Length(Operator):
     """Looks at the text columns that the task asks about; a missing text has length 0.
 
-    Tokens are the model's matter: each backbone cuts at its own limit.
+    Each backbone cuts at its own limit, in tokens; `of: tokens` drops what would be cut, or is too short to be of use.
     """
 
     by_row: ClassVar[bool] = True
 
     columns: tuple[str, ...] = ()
     """The columns; empty: those that the task asks about."""
-    of: Literal["characters", "words"] = "characters"
-    """What is counted; a Chinese or Japanese character counts as a word."""
+    of: Literal["characters", "words", "tokens"] = "characters"
+    """What is counted; a Chinese or Japanese character counts as a word; tokens are those of `tokenizer`."""
+    tokenizer: Location | None = None
+    """The model whose tokens are counted, special ones included: `asset:name`, a folder with a `tokenizer.json`, or
+    `hub:org/name@commit`."""
     least: int = Field(default=1, ge=0)
     """A row with a shorter text is dropped."""
     most: int | None = Field(default=None, ge=1)
@@ -37,7 +44,9 @@ class Length(Operator):
     def _sensible(self) -> Self:
         if self.most is not None and self.most < self.least:
             raise ValueError(f"most ({self.most}) is less than least ({self.least})")
-        if self.long == "cut" and (self.most is None or self.of == "words"):
+        if (self.of == "tokens") != (self.tokenizer is not None):
+            raise ValueError("of: tokens and `tokenizer` go together, such as tokenizer: asset:minilm")
+        if self.long == "cut" and (self.most is None or self.of != "characters"):
             raise ValueError("long: cut needs `most`, in characters")
         return self
 
@@ -56,9 +65,19 @@ class Length(Operator):
             counts.by |= {"cut": cut.changed} if cut.changed else {}
         return kept, counts
 
+    @cached_property
+    def _processor(self) -> TextProcessor:
+        folder = assets.resolve(str(self.tokenizer))
+        untrusted.check_model(folder)
+        return TextProcessor.load(folder)
+
     def _lengths(self, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
         if self.of == "words":
             return np.array([len(words(text or "")) for text in column.to_pylist()], dtype=np.int64)
+        if self.of == "tokens":
+            texts = column.to_pylist()
+            cut = iter(self._processor.cut([text for text in texts if text]))
+            return np.array([len(next(cut)) if text else 0 for text in texts], dtype=np.int64)
         lengths: np.ndarray[Any, Any] = pc.fill_null(pc.utf8_length(column), 0).to_numpy()
         return lengths
 

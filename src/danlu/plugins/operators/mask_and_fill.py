@@ -13,7 +13,7 @@ from pydantic import Field
 from danlu.blocks.augment import AugmentText, Varied, some
 from danlu.blocks.filling import Filler, Gapped
 from danlu.blocks.words import like, spans
-from danlu.contracts import Files
+from danlu.core.settings import Model
 
 
 class MaskAndFill(AugmentText):
@@ -26,7 +26,7 @@ class MaskAndFill(AugmentText):
 
     main: ClassVar[str] = "model"
 
-    model: Files
+    model: Model
     """The folder of a masked language model, such as the artifact of a `pretrain` step: the one with `forms.json` in
     it. What it holds is part of the reuse key."""
     rate: float = Field(default=0.15, gt=0, le=1)

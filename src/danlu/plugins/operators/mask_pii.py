@@ -19,6 +19,7 @@ from danlu.blocks.personal import KINDS, Found, Kind, Mask, blacked, find_in, jo
 from danlu.blocks.tables import MOST_SAMPLES, check_columns, is_text, shown
 from danlu.contracts import Context, Counts, Files, Operator
 from danlu.core.errors import MachineError
+from danlu.core.settings import Model
 
 _LEAST_KEY = 32
 _MAKE_KEY = "openssl rand -hex 32"
@@ -42,7 +43,7 @@ class MaskPII(Operator):
     same shape whose check digits are wrong; `drop` drops the row."""
     columns: tuple[str, ...] = ()
     """The columns; empty: those that the task asks about."""
-    names: Files | None = None
+    names: Model | None = None
     """The folder of a model of the task `token_classification` (the one with `forms.json` in it) that finds names."""
     named: dict[str, Literal["person", "organisation"]] = Field(
         default={"PER": "person", "PERSON": "person", "ORG": "organisation", "nr": "person", "nt": "organisation"}

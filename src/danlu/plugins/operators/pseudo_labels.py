@@ -15,8 +15,9 @@ from pydantic import Field
 from danlu import bundle
 from danlu.blocks.labels import label_name
 from danlu.blocks.tables import check_columns, shown_rows
-from danlu.contracts import Context, Counts, Files, Operator
+from danlu.contracts import Context, Counts, Operator
 from danlu.core.errors import DataError
+from danlu.core.settings import Model
 from danlu.predictor import Predictor
 
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -36,7 +37,7 @@ class PseudoLabels(Operator):
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("label",)}
     fills: ClassVar[bool] = True
 
-    model: Files
+    model: Model
     """The folder of a model, such as the artifact of a training step: the one with `forms.json` in it. What it holds is
     part of the reuse key."""
     form: str = ""

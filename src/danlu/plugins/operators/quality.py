@@ -18,24 +18,38 @@ from danlu.blocks.wordings import Wordings
 from danlu.contracts import Context, Counts, Operator
 
 _BULLET = re.compile(r"\s*(?:[-*•‣▪◦●·–]|\d{1,3}[.)、])\s*")
-_SYMBOL = re.compile(r"#|…|\.\.\.")
+_SYMBOL = re.compile(r"#|…+|\.\.\.")
 _SPACED = re.compile(r"[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
-_PAGE = re.compile(r"lorem ipsum|javascript|[{}]", re.IGNORECASE)
+_PAGE = {
+    "braces": re.compile(r"[{}]"),
+    "lorem_ipsum": re.compile("lorem ipsum", re.IGNORECASE),
+    "javascript": re.compile("javascript", re.IGNORECASE),
+    "policy": re.compile(
+        r"terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies", re.IGNORECASE
+    ),
+}
+_ENDED = re.compile(r"[.!?。！？…][\"'”’」』）)]*(?=\s|$)|[。！？]")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")
 _CHINESE = "的了是在和有我不这就也都"
-_STOP = frozenset((*_ENGLISH, *_CHINESE))
-_PLAIN_STOPS = (*(f" {word} " for word in _ENGLISH), *_CHINESE)
+_JAPANESE = "のはがをにとで"
+_STOP = frozenset((*_ENGLISH, *_CHINESE, *_JAPANESE))
+_PLAIN_STOPS = (*(f" {word} " for word in _ENGLISH), *_CHINESE, *_JAPANESE)
 _NEARLY = 1 - 1e-9
 _SHORT = 10
 """Words below which repetition and symbols say nothing of a text."""
+_LONG = 50
+"""Words of the shortest page of Gopher's."""
 
 
 class Quality(Operator):
     """Each rule has its option (`null`: off) and its count. The bounds are Gopher's (Rae et al., 2021, table A1), which
     are meant for web pages: try them on your texts, and look at the samples, before you trust them.
 
-    A Chinese or Japanese character counts as a word, so the rules hold there too, save `word_length`, which looks at
-    words in other scripts alone. Repetition, symbols and the share of words are judged from 10 words on.
+    In a text that is mostly Chinese or Japanese two characters stand for a word: a run of five words is one of ten
+    characters. `word_length` does not look at such texts, nor `stop_words` at scripts that are neither these nor Latin;
+    set it to `null` for other languages in Latin letters. Repetition, symbols and the share of words are judged from 10
+    words on; how long a text may be is said by `length`.
     """
 
     by_row: ClassVar[bool] = True
@@ -53,17 +67,43 @@ class Quality(Operator):
     alphabetic: float | None = Field(default=0.8, ge=0, le=1)
     """The least share of words that hold a letter."""
     stop_words: int | None = Field(default=2, ge=0)
-    """How many different stop words (English or Chinese) a text of at least `stop_words_from` words has."""
+    """How many different stop words (English, Chinese or Japanese) a text of at least `stop_words_from` words has."""
     stop_words_from: int = Field(default=50, ge=1)
     """Shorter texts need no stop words."""
     repeated_lines: float | None = Field(default=0.3, ge=0, le=1)
     """The greatest share of lines that stood in the text before."""
+    repeated_line_characters: float | None = Field(default=0.2, ge=0, le=1)
+    """The same, of the characters in lines."""
+    repeated_paragraphs: float | None = Field(default=0.3, ge=0, le=1)
+    """The greatest share of paragraphs, which an empty line divides, that stood in the text before."""
+    repeated_paragraph_characters: float | None = Field(default=0.2, ge=0, le=1)
+    """The same, of the characters in paragraphs."""
     top_pair: float | None = Field(default=0.2, ge=0, le=1)
-    """The greatest share of the words' characters that are in the commonest pair of words, when it comes again."""
+    """The greatest share of the words' characters that are in the commonest pair of words, when it comes again;
+    in texts below 50 words, when it comes a third time."""
+    top_three: float | None = Field(default=0.18, ge=0, le=1)
+    """The same for the commonest run of three words."""
+    top_four: float | None = Field(default=0.16, ge=0, le=1)
+    """The same for four."""
     repeated_grams: float | None = Field(default=0.15, ge=0, le=1)
     """The greatest share of runs of five words that stood in the text before."""
+    repeated_grams_6: float | None = Field(default=0.14, ge=0, le=1)
+    """The greatest share of the words' characters in runs of six words that stood in the text before."""
+    repeated_grams_7: float | None = Field(default=0.13, ge=0, le=1)
+    """The same for seven words."""
+    repeated_grams_8: float | None = Field(default=0.12, ge=0, le=1)
+    """The same for eight."""
+    repeated_grams_9: float | None = Field(default=0.11, ge=0, le=1)
+    """The same for nine."""
+    repeated_grams_10: float | None = Field(default=0.1, ge=0, le=1)
+    """The same for ten."""
     page: bool = False
-    """C4 (Raffel et al., 2020): drop texts with a brace, `lorem ipsum` or `javascript`."""
+    """C4 (Raffel et al., 2020): drop texts with a brace, `lorem ipsum`, `javascript` or words of a cookie notice; each
+    is counted by itself."""
+    sentences: int | None = Field(default=None, ge=1)
+    """C4: the fewest sentences, told by their ends."""
+    unended: float | None = Field(default=None, ge=0, le=1)
+    """C4: the greatest share of lines, of two at least, that no mark such as `.` or `。` ends."""
 
     def apply(self, table: pa.Table, context: Context) -> tuple[pa.Table, Counts]:
         names = self.columns or context.columns.ask
@@ -88,21 +128,26 @@ class Quality(Operator):
         may = {
             "word_length": (of.spaced >= _SHORT) & ~((least <= mean) & (mean <= most)),
             "symbols": long & (_symbols_at_most(texts) > (self.symbols or 0) * of.words),
-            "bullets": lines,
-            "ellipses": lines,
             "alphabetic": long & (of.lettered < (self.alphabetic or 0) * (of.words + of.symbols)),
             "stop_words": (of.words >= self.stop_words_from) & ~_has_stop_words(texts, self.stop_words or 0),
-            "repeated_lines": lines,
-            "top_pair": long & (of.pair > (self.top_pair or 0) * of.characters),
-            "repeated_grams": long & (of.runs >= (self.repeated_grams or 0) * (of.words - 4) * _NEARLY),
-            "page": np.full(len(texts), self.page),
+            "top_pair": long & (2 * of.pair > (self.top_pair or 0) * of.characters),
+            "top_three": long & (3 * of.pair > (self.top_three or 0) * of.characters),
+            "top_four": long & (4 * of.pair > (self.top_four or 0) * of.characters),
+            "repeated_grams": long & (of.runs >= (self.repeated_grams or 0) * (of.words - 9) * _NEARLY),
         }
-        return {rule: np.flatnonzero(rows | ~of.known) for rule, rows in may.items() if getattr(self, rule) is not None}
+        every = np.full(len(texts), True)
+        may |= dict.fromkeys(_LINES, lines) | dict.fromkeys((*_PAGE, "sentences"), every)
+        for rule in _LONGER:
+            may[rule] = long & (3 * of.runs * of.longest > (getattr(self, rule) or 0) * of.characters)
+        return {rule: np.flatnonzero(rows | ~of.known) for rule, rows in may.items() if self._is_on(rule)}
+
+    def _is_on(self, rule: str) -> bool:
+        return self.page if rule in _PAGE else getattr(self, rule) is not None
 
     def broken(self, text: str) -> list[str]:
         """The rules that a text breaks; an empty one breaks none."""
         seen = _Text(text)
-        return [rule for rule, breaks in _RULES.items() if getattr(self, rule) is not None and breaks(self, seen)]
+        return [rule for rule, breaks in _RULES.items() if self._is_on(rule) and breaks(self, seen)]
 
 
 def _symbols_at_most(texts: list[str]) -> Any:
@@ -136,9 +181,46 @@ class _Text:
     def lines(self) -> list[str]:
         return [line.strip() for line in self.text.split("\n") if line.strip()]
 
+    @cached_property
+    def paragraphs(self) -> list[str]:
+        return [part.strip() for part in re.split(r"\n[^\S\n]*\n", self.text) if part.strip()]
+
+    @cached_property
+    def unspaced(self) -> int:
+        """How many words are single characters of Chinese or Japanese."""
+        return len(_UNSPACED.findall(self.text))
+
+    @cached_property
+    def a_word(self) -> int:
+        """How many of `words` stand for one word."""
+        return 2 if 2 * self.unspaced > len(self.words) else 1
+
     @property
     def long(self) -> bool:
-        return len(self.words) >= _SHORT
+        return len(self.words) >= _SHORT * self.a_word
+
+    @cached_property
+    def characters(self) -> int:
+        return sum(map(len, self.words))
+
+    def runs(self, size: int) -> list[tuple[str, ...]]:
+        """All runs of so many words."""
+        size *= self.a_word
+        return [tuple(self.words[k : k + size]) for k in range(len(self.words) - size + 1)]
+
+    @cached_property
+    def pairs(self) -> Counter[tuple[str, ...]]:
+        return Counter(self.runs(2))
+
+    def covered(self, size: int) -> float:
+        """The share of the words' characters in runs of so many words that stood before, none counted twice."""
+        runs, seen, at, found = self.runs(size), set[tuple[str, ...]](), 0, 0
+        while at < len(runs):
+            again = runs[at] in seen
+            found += sum(map(len, runs[at])) if again else 0
+            seen.add(runs[at])
+            at += len(runs[at]) if again else 1
+        return found / self.characters if self.characters else 0.0
 
     def share(self, holds: Callable[[str], Any]) -> float:
         """The share of lines for which something holds; 0 where there is but one."""
@@ -148,7 +230,7 @@ class _Text:
 def _word_length(rules: Quality, seen: _Text) -> bool:
     lengths = [len(word) for word in _SPACED.findall(seen.text)]
     least, most = rules.word_length or (0, 0)
-    return len(lengths) >= _SHORT and not least <= sum(lengths) / len(lengths) <= most
+    return seen.a_word == 1 and len(lengths) >= _SHORT and not least <= sum(lengths) / len(lengths) <= most
 
 
 def _symbols(rules: Quality, seen: _Text) -> bool:
@@ -170,29 +252,65 @@ def _alphabetic(rules: Quality, seen: _Text) -> bool:
 
 
 def _stop_words(rules: Quality, seen: _Text) -> bool:
-    return len(seen.words) >= rules.stop_words_from and len(_STOP & set(seen.words)) < (rules.stop_words or 0)
+    few = len(_STOP & set(seen.words)) < (rules.stop_words or 0)
+    return few and len(seen.words) >= rules.stop_words_from * seen.a_word and _has_known_script(seen)
+
+
+def _has_known_script(seen: _Text) -> bool:
+    latin = sum(word.isascii() or any("a" <= letter <= "ɏ" for letter in word) for word in seen.words)
+    return 2 * (latin + seen.unspaced) > len(seen.words)
 
 
 def _repeated_lines(rules: Quality, seen: _Text) -> bool:
-    return len(seen.lines) > 1 and 1 - len(set(seen.lines)) / len(seen.lines) > (rules.repeated_lines or 0)
+    return _again(seen.lines, _one) > (rules.repeated_lines or 0)
 
 
-def _top_pair(rules: Quality, seen: _Text) -> bool:
-    if not seen.long:
+def _one(_: str) -> int:
+    return 1
+
+
+def _again(parts: list[str], size: Callable[[str], int]) -> float:
+    """The share of parts that stood before."""
+    total = sum(map(size, parts))
+    return 1 - sum(map(size, set(parts))) / total if total else 0.0
+
+
+def _top(seen: _Text, size: int, bound: float | None) -> bool:
+    """Whether the commonest run of so many words, when it comes again, has too many of the words' characters."""
+    least = 2 if len(seen.words) >= _LONG * seen.a_word else 3
+    if not seen.long or seen.pairs.most_common(1)[0][1] < least:
         return False
-    pair, count = Counter(zip(seen.words, seen.words[1:], strict=False)).most_common(1)[0]
-    return count > 1 and count * sum(map(len, pair)) > (rules.top_pair or 0) * sum(map(len, seen.words))
+    run, count = (seen.pairs if size == 2 else Counter(seen.runs(size))).most_common(1)[0]
+    return count >= least and count * sum(map(len, run)) > (bound or 0) * seen.characters
 
 
 def _repeated_grams(rules: Quality, seen: _Text) -> bool:
-    runs = [tuple(seen.words[k : k + 5]) for k in range(len(seen.words) - 4)]
+    runs = seen.runs(5)
     return seen.long and 1 - len(set(runs)) / len(runs) > (rules.repeated_grams or 0)
 
 
-def _page(rules: Quality, seen: _Text) -> bool:
-    return rules.page and bool(_PAGE.search(seen.text))
+def _longer(rule: str) -> Callable[[Quality, _Text], bool]:
+    size = int(rule.rpartition("_")[2])
+    return lambda rules, seen: seen.long and seen.covered(size) > (getattr(rules, rule) or 0)
 
 
+def _on_page(pattern: re.Pattern[str]) -> Callable[[Quality, _Text], bool]:
+    return lambda rules, seen: rules.page and bool(pattern.search(seen.text))
+
+
+def _sentences(rules: Quality, seen: _Text) -> bool:
+    return bool(seen.text) and len(_ENDED.findall(seen.text)) < (rules.sentences or 0)
+
+
+def _unended(rules: Quality, seen: _Text) -> bool:
+    return seen.share(lambda line: not _ENDED.search(line[-2:])) > (1 if rules.unended is None else rules.unended)
+
+
+_LONGER = tuple(f"repeated_grams_{size}" for size in range(6, 11))
+_LINES = (
+    "bullets", "ellipses", "unended", "repeated_lines", "repeated_line_characters", "repeated_paragraphs",
+    "repeated_paragraph_characters",
+)  # fmt: skip
 _RULES: dict[str, Callable[[Quality, _Text], bool]] = {
     "word_length": _word_length,
     "symbols": _symbols,
@@ -201,7 +319,17 @@ _RULES: dict[str, Callable[[Quality, _Text], bool]] = {
     "alphabetic": _alphabetic,
     "stop_words": _stop_words,
     "repeated_lines": _repeated_lines,
-    "top_pair": _top_pair,
+    "repeated_line_characters": lambda rules, seen: _again(seen.lines, len) > (rules.repeated_line_characters or 0),
+    "repeated_paragraphs": lambda rules, seen: _again(seen.paragraphs, _one) > (rules.repeated_paragraphs or 0),
+    "repeated_paragraph_characters": lambda rules, seen: (
+        _again(seen.paragraphs, len) > (rules.repeated_paragraph_characters or 0)
+    ),
+    "top_pair": lambda rules, seen: _top(seen, 2, rules.top_pair),
+    "top_three": lambda rules, seen: _top(seen, 3, rules.top_three),
+    "top_four": lambda rules, seen: _top(seen, 4, rules.top_four),
     "repeated_grams": _repeated_grams,
-    "page": _page,
+    **{rule: _longer(rule) for rule in _LONGER},
+    **{rule: _on_page(pattern) for rule, pattern in _PAGE.items()},
+    "sentences": _sentences,
+    "unended": _unended,
 }
