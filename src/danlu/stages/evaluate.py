@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
 
-_BASELINES = ("majority", "tfidf_lr")
+_BASELINES = ("majority", "tfidf_lr", "nearest")
 _ORDERS = (1, 3)
 """Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
@@ -53,8 +53,9 @@ class Evaluate(Stage):
     metrics: tuple[Metric, ...] | None = None
     """What is measured, the first being the headline; by default all metrics that fit the task."""
     baselines: tuple[Backbone, ...] | None = None
-    """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression, and
-    for a model that writes n-grams of order 1 and 3 over its own tokens. A masked model has no baseline."""
+    """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression, for
+    texts from texts what was written from the nearest training text, and for a model that goes on with a text n-grams
+    of order 1 and 3 over its own tokens. A masked model has no baseline."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `scores.json`, `report.html` and `baselines/<name>/`.

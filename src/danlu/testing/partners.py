@@ -27,8 +27,7 @@ ROWS = 24
 BATCH = 8
 STEPS = 80
 """Steps of a training, at a batch of `BATCH`."""
-_BAG, _READER = "danlu.testing.bag:Bag", "danlu.testing.reader:Reader"
-_ATTENDING = "danlu.testing.attending:Attending"
+_OWN = tuple(f"danlu.testing.{name}" for name in ("bag:Bag", "reader:Reader", "attending:Attending", "writer:Writer"))
 
 
 def task_for(subject: Subject, *others: Plugin) -> Task:
@@ -45,8 +44,8 @@ def backbone_for(subject: Subject) -> Backbone:
 
 
 def small_backbones() -> list[Backbone]:
-    """Backbones that train in seconds: for texts and labels, for texts and their words, for pictures."""
-    own = (plugin.load("backbones", name)() for name in (_BAG, _READER, _ATTENDING))
+    """Backbones that train in seconds: for labels of texts, for their words, for texts from texts, for pictures."""
+    own = (plugin.load("backbones", name)() for name in _OWN)
     names: dict[str, dict[str, Any]] = {"cnn": {"size": "tiny"}, "glove": {"size": 16, "passes": 60}}
     return [*own, *(plugin.load("backbones", name)(**how) for name, how in names.items())]
 
