@@ -109,7 +109,7 @@ steps:
         ("data.split.test=-0.1", "data.split.test", "must be a number > 0 and < 1, not -0.1", ""),
         ("ship.require.acuracy=>= 0.5", "ship.require.acuracy", "there is no metric called 'acuracy'; did you mean accuracy?", "danlu list metrics"),
         ("small.budget.max_drop={f11: 0}", "small.budget.max_drop.f11", "there is no metric called 'f11'; did you mean f1?", "danlu list metrics"),
-        ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, bits_per_character, confusion, cooccurrence_rank, entity_f1, f1, filling_r2, mae, mrr, ndcg, pearson, perplexity, precision, recall, recall_at_k, retrieval_recall, rmse, roc_auc, spearman, toy_score"),
+        ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, bits_per_character, bleu, chrf, confusion, cooccurrence_rank, entity_f1, f1, filling_r2, mae, mrr, ndcg, pearson, perplexity, precision, recall, recall_at_k, retrieval_recall, rmse, roc_auc, rouge, spearman, toy_score"),
     ],
 )  # fmt: skip
 def test_what_only_the_stage_knew_is_told_before_it_is_made(load, override, where, what, do):

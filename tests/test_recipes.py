@@ -25,6 +25,7 @@ STAGES = {
     "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
     "text_score": "prepare finetune compress evaluate verify publish",
+    "translate": "prepare finetune evaluate verify publish",
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
@@ -105,3 +106,25 @@ def test_no_review_that_is_tested_on_is_pretrained_on(tmp_path: Path) -> None:
     assert set(pq.read_table(run["reviews"].path / "train.parquet")["text"].to_pylist()) & learnt_from
     assert {"majority", "tfidf_lr"} <= run["score"].json("scores.json")["baselines"].keys()
     assert run.version == "chinese-reviews@1"
+
+
+def test_a_small_translator_is_made_and_published(tmp_path: Path) -> None:
+    nouns, verbs = (
+        {"cat": "Katze", "boat": "Boot", "door": "Tür"},
+        {"sees": "sieht", "moves": "bewegt", "takes": "nimmt"},
+    )
+    pairs = [
+        {"source": f"the {a} {v} the {b} number {k}", "target": f"{nouns[a]} {verbs[v]} {nouns[b]} {k}"}
+        for k in range(6) for a in nouns for v in verbs for b in nouns
+    ]  # fmt: skip
+    run = danlu.run(
+        ROOT / "recipes" / "translate.yaml", f"data.source={{jsonl: {_rows(tmp_path / 'pairs.jsonl', pairs)}}}",
+        "learnt.backbone={t5: {size: tiny, tokenizer: character}}", "learnt.steps=3", "learnt.batch_size=8",
+        "score.baselines=[{nearest: {tokenizer: character}}]", "score.metrics=[rouge]", "same.metrics=[rouge]",
+        "data.split={validation: 0.1, test: 0.1}", "data.task.seq2seq={most: 8, beams: 2}", store=tmp_path / "store",
+    )  # fmt: skip
+    scores = run["score"].json("scores.json")
+    assert scores["baselines"]["nearest"]["metrics"]["rouge"]["value"] > 10
+    assert run["same"].json("parity.json")["forms"]["http"]["passed"]
+    [answer] = danlu.load("help-en-zh", store=tmp_path / "store").predict(["the cat sees the door"])
+    assert answer["tokens"] <= 8

@@ -39,7 +39,7 @@ class Predictor:
         if batch_size < 1:
             raise RecipeError(f"a batch holds at least one example, not {batch_size}", do="batch_size=32")
         self.form, self.task, self.processor, self.batch_size = form, task, processor, batch_size
-        self._listeners: list[list[Arrays]] = []
+        self.listeners: list[list[Arrays]] = []
 
     def __call__(self, inputs: Sequence[Any]) -> list[Answer]:
         """The answers, in the order of the inputs. Raises DataError naming the place of the first that failed."""
@@ -90,13 +90,13 @@ class Predictor:
 
     @contextmanager
     def listen(self) -> Iterator[list[Arrays]]:
-        """Record what the model is asked meanwhile: the named arrays of every pass, batch axis first."""
+        """Record what the model is asked meanwhile: the named arrays of every pass, batch axis first; none resumes."""
         calls: list[Arrays] = []
-        self._listeners.append(calls)
+        self.listeners.append(calls)
         try:
             yield calls
         finally:
-            self._listeners.remove(calls)
+            self.listeners.remove(calls)
 
     def ask(self, examples: Sequence[Example]) -> list[Arrays]:
         """The outputs of the model for examples with the same names of arrays, run as one batch."""
@@ -105,7 +105,7 @@ class Predictor:
         return _parts(outputs, batch)
 
     def _forward(self, **inputs: Any) -> Arrays:
-        for calls in self._listeners:
+        for calls in self.listeners:
             calls.append({name: np.array(array) for name, array in inputs.items()})
         return self.form.forward(inputs)
 
@@ -272,7 +272,7 @@ class Rounds:
     def _resumed(self, examples: list[Example]) -> dict[int, Arrays]:
         """Outputs of talks that go on from a state; none where the form has no memory or fails: they are recomputed."""
         try:
-            found = self._predictor.form.resume(examples) if examples else None
+            found = self._predictor.form.resume(examples) if examples and not self._predictor.listeners else None
         except Exception:  # noqa: BLE001 - recomputing gives the same answer, or shows whose fault it is
             found = None
         for example, (_, state) in zip(examples, found or (), strict=False):

@@ -22,12 +22,17 @@ Answer: TypeAlias = Any
 Row: TypeAlias = Mapping[str, Any]
 
 
+CUT = "cut"
+"""The note of a training example that holds less than its row did."""
+
+
 @dataclass(slots=True)
 class Example:
     """One thing a model looks at: arrays without a batch axis.
 
     `count` is how many things the example's loss sums over (1 for a label, the answer's tokens for a text); `note` is
-    for `decode` only; `keep` says that this talk goes on, `state` is the opaque memory of what came before.
+    for `decode`, or `CUT` in a training example that was cut to fit the model; `keep` says that this talk goes on,
+    `state` is the opaque memory of what came before.
     """
 
     inputs: Arrays
@@ -75,12 +80,12 @@ class Batch:
 class Head:
     """The shape of an answer, the only word that a task and a backbone share.
 
-    `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, a
-    `vector` that stands for the whole input, or the `features` themselves. `size` is how many numbers each answer has,
-    `labels` their names where they have any.
+    `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, another
+    `sequence` of tokens, a `vector` that stands for the whole input, or the `features` themselves. `size` is how many
+    numbers each answer has, `labels` their names where they have any.
     """
 
-    per: Literal["input", "position", "next", "gap", "vector", "features"]
+    per: Literal["input", "position", "next", "gap", "sequence", "vector", "features"]
     size: int = 0
     labels: tuple[str, ...] = ()
     several: bool = False

@@ -1,3 +1,5 @@
+import pytest
+
 from conformance.suite import all_are_found, every, subject
 
 
@@ -7,4 +9,6 @@ def test_all_are_found():
 
 @every("metrics")
 def test_conforms(name, check, tmp_path):
+    if name in ("bleu", "chrf"):
+        pytest.importorskip("sacrebleu")
     check(subject("metrics", name, tmp_path))

@@ -9,7 +9,7 @@ from torch.nn import functional
 from danlu.blocks.dropout import dropout as drop
 from danlu.blocks.virtual_tokens import Prefix
 
-_NOT_KNOWN = ("position_bias", "softcap", "s_aux")
+_NOT_KNOWN = ("softcap", "s_aux")
 LONGEST = 512
 """Keys up to which attention without dropout is written out; beyond, the fused kernel is as quick and holds less."""
 
@@ -22,22 +22,26 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Tensor | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention (Vaswani et al., 2017), with the cheaper of two ways to compute it.
 
     `query` is [batch, heads, queries, size]; `key` and `value` are [batch, heads, keys, size], where each of their
     heads may serve several of the query's. `attention_mask` is added to the scores and carries any causal mask; None
-    lets all attend to all. The result is [batch, queries, heads, size].
+    lets all attend to all. `position_bias`, of any shape that fits the scores, is added to them too and may be learnt
+    (T5). The result is [batch, queries, heads, size].
 
     A module that holds a `prefix` (`blocks/virtual_tokens`) attends to its keys and values besides.
 
     torch's fused kernel has no dropout on CPUs, and its backward pass in bfloat16 takes 22 ms where the written-out one
     takes 2 (32 texts of 27 tokens, 12 heads of 32, one core). Everywhere else it is the cheaper one.
-    Raises ValueError for what it would have to add to the scores besides (a position's bias, a cap, a sink).
+    Raises ValueError for what it would have to do to the scores besides (a cap, a sink).
     """
     if unknown := [name for name in _NOT_KNOWN if options.get(name) is not None]:
         raise ValueError(f"this attention knows no {' and no '.join(unknown)}")
+    if position_bias is not None:
+        attention_mask = position_bias if attention_mask is None else attention_mask + position_bias
     if isinstance(before := getattr(module, "prefix", None), Prefix):
         key, value, attention_mask = before(key, value, attention_mask)
     groups = query.shape[1] // key.shape[1]
@@ -46,7 +50,7 @@ def attend(
     rate = dropout if module.training else 0.0
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     learns = torch.is_grad_enabled() and query.requires_grad
-    narrow = query.dtype != torch.float32 and key.shape[2] <= LONGEST
+    narrow = (query.dtype != torch.float32 or position_bias is not None) and key.shape[2] <= LONGEST
     if query.device.type == "cpu" and (rate or (learns and narrow)):
         mixed = _written_out(query, key, value, attention_mask, scaling, rate)
     else:

@@ -21,7 +21,7 @@ from transformers.masking_utils import eager_mask
 from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
 from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
-from danlu.blocks import hidden_squares, lm_heads
+from danlu.blocks import encoder_decoder, hidden_squares, lm_heads
 from danlu.blocks.attention import attend
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.pooled import pool
@@ -35,11 +35,12 @@ _CLASSES: dict[str, tuple[Any, ...]] = {
     "gap": (transformers.AutoModelForMaskedLM, transformers.AutoModelForMaskedImageModeling),
     "next": (transformers.AutoModelForCausalLM,),
     "vector": (transformers.AutoModel,),
+    "sequence": (transformers.AutoModelForSeq2SeqLM,),
 }
 """`Head.per` → the library's classes that have such a head, for texts and for pictures."""
 _ATTENTION = "danlu"
-_ATTENDING = ("bert", "roberta", "modernbert", "gpt2", "llama")
-"""The types of models whose scores are plain products with a mask added, as ours are."""
+_ATTENDING = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
+"""The types of models whose scores are plain products with a mask or a bias of positions added, as ours are."""
 transformers.AttentionInterface.register(_ATTENTION, attend)
 transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
 
@@ -59,6 +60,7 @@ LINEAR = (nn.Linear, Conv1D)
 _ALWAYS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 _RATES = frozenset({
     "hidden_dropout_prob", "attention_probs_dropout_prob", "hidden_dropout", "attention_dropout", "dropout",
+    "dropout_rate",
     "classifier_dropout", "seq_classif_dropout", "embd_pdrop", "resid_pdrop", "attn_pdrop", "summary_first_dropout",
 })  # fmt: skip
 
@@ -220,6 +222,8 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         hidden_squares.ask_which(module)
     elif head.per in ("gap", "next"):
         lm_heads.ask_where(module, causal=head.per == "next")
+    if head.per == "sequence":
+        encoder_decoder.ask_where(module)
     if isinstance(module, transformers.BertForSequenceClassification) and not model.config.is_decoder:
         last = model.bert.encoder.layer[-1].attention
         last.self.__class__, last.output.__class__ = _FirstTokenAttention, _FirstTokenOutput

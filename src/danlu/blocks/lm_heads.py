@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +31,21 @@ IGNORED = -100
 
 
 @dataclass
-class _Wanted:
+class Wanted:
     """What one pass is asked for, and what it leaves for the loss."""
 
     at: Tensor | None
     hidden: Tensor | None = None
     withhold: bool = False
 
+    @classmethod
+    def of(cls, model: nn.Module, at: Tensor | None, tokens: Tensor | None) -> Self:
+        """What `Asked.forward` is asked for; an export has no loss, so nothing is withheld from its head."""
+        exported = torch.compiler.is_exporting()
+        return cls(at, withhold=not exported and (model.training or at is None or tokens is not None))
 
-_WANTED: ContextVar[_Wanted | None] = ContextVar("wanted", default=None)
+
+_WANTED: ContextVar[Wanted | None] = ContextVar("wanted", default=None)
 
 
 def ask_where(module: nn.Module, *, causal: bool) -> nn.Module:
@@ -48,15 +54,20 @@ def ask_where(module: nn.Module, *, causal: bool) -> nn.Module:
     `causal` says that a position attends to the ones before it alone.
     """
     model: Any = module
+    become(model, Asked, model.base_model)
+    model.causal = causal
+    return module
+
+
+def become(model: Any, asked: type[nn.Module], body: nn.Module) -> None:
+    """Put the class `asked` before a model's own, and have what `body` gives kept where it is asked for."""
     kind = type(model)
-    if not isinstance(model, Asked):
-        model.__class__ = type(kind.__name__, (Asked, kind), {"__module__": kind.__module__})
-    model.base_model.register_forward_hook(_narrow)
+    if not isinstance(model, asked):
+        model.__class__ = type(kind.__name__, (asked, kind), {"__module__": kind.__module__})
+    body.register_forward_hook(_narrow)
     if not any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _BENT):
         model.get_output_embeddings().register_forward_pre_hook(_withhold)
-    model.causal = causal
     model.config.use_cache = False
-    return module
 
 
 def _narrow(_: nn.Module, __: Any, output: Any) -> Any:
@@ -79,7 +90,7 @@ def _withhold(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...] | N
 
 
 @contextmanager
-def _wanting(wanted: _Wanted) -> Iterator[None]:
+def wanting(wanted: Wanted) -> Iterator[None]:
     token = _WANTED.set(wanted)
     try:
         yield
@@ -109,23 +120,13 @@ class Asked(nn.Module):
         `table` [vocabulary, width] and, where there is one, `bias` [vocabulary], whose product `nll` makes in chunks.
         """
         model: Any = self
-        exported = torch.compiler.is_exporting()
-        wanted = _Wanted(at, withhold=not exported and (self.training or at is None or tokens is not None))
+        wanted = Wanted.of(model, at, tokens)
         given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
         if segments is not None:
             given |= _apart(model, segments)
-        with _wanting(wanted):
+        with wanting(wanted):
             outputs = super().forward(input_ids=input_ids, **{k: v for k, v in given.items() if v is not None})
-        said: dict[str, Tensor] = {"logits": outputs["logits"]}
-        if wanted.hidden is not None:
-            table = model.get_output_embeddings()
-            bias = {} if table.bias is None else {"bias": table.bias}
-            said = {"hidden": wanted.hidden, "table": table.weight, **bias}
-        if tokens is None or self.training:
-            return said
-        if exported:
-            return {"log_likelihood": said["logits"].log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1)}
-        return {"log_likelihood": -nll(said, tokens)}
+        return said(model, outputs["logits"], wanted, tokens)
 
     def go_on(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor, at: Tensor, cache: Any) -> Tensor:
         """The scores [n, k, vocabulary] at the places `at` [n, k] of new tokens, which `cache` takes in.
@@ -134,9 +135,23 @@ class Asked(nn.Module):
         """
         mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, torch.finfo(torch.float32).min)
         given = {"position_ids": position_ids, "attention_mask": mask, "past_key_values": cache}
-        with _wanting(_Wanted(at)):
+        with wanting(Wanted(at)):
             scores: Tensor = super().forward(input_ids=input_ids, use_cache=True, **given)["logits"]
         return scores
+
+
+def said(model: Any, logits: Tensor, wanted: Wanted, tokens: Tensor | None) -> Arrays:
+    """The outputs of a pass, see `Asked.forward`."""
+    told: dict[str, Tensor] = {"logits": logits}
+    if wanted.hidden is not None:
+        table = model.get_output_embeddings()
+        bias = {} if table.bias is None else {"bias": table.bias}
+        told = {"hidden": wanted.hidden, "table": table.weight, **bias}
+    if tokens is None or model.training:
+        return told
+    if torch.compiler.is_exporting():
+        return {"log_likelihood": logits.log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1)}
+    return {"log_likelihood": -nll(told, tokens)}
 
 
 def _apart(model: Any, segments: Tensor) -> dict[str, Tensor]:

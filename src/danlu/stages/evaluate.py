@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
 
-_BASELINES = ("majority", "tfidf_lr", "tfidf_ridge")
+_BASELINES = ("majority", "tfidf_lr", "tfidf_ridge", "nearest")
 _ORDERS = (1, 3)
 """Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
@@ -55,8 +55,8 @@ class Evaluate(Stage):
     """What is measured, the first being the headline; by default all metrics that fit the task."""
     baselines: tuple[Backbone, ...] | None = None
     """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression (where
-    numbers are told, ridge), and for a model that writes n-grams of order 1 and 3 over its own tokens. A masked model
-    has no baseline."""
+    numbers are told, ridge), for texts from texts what was written from the nearest training text, and for a model that
+    goes on with a text n-grams of order 1 and 3 over its own tokens. A masked model has no baseline."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `scores.json`, `report.html` and `baselines/<name>/`.

@@ -29,8 +29,7 @@ STEPS = 80
 """Steps of a training, at a batch of `BATCH`."""
 _PLAIN = ("input", "label")
 """Head and answer of the plainest tasks."""
-_BAG, _READER = "danlu.testing.bag:Bag", "danlu.testing.reader:Reader"
-_ATTENDING = "danlu.testing.attending:Attending"
+_OWN = tuple(f"danlu.testing.{name}" for name in ("bag:Bag", "reader:Reader", "attending:Attending", "writer:Writer"))
 
 
 def task_for(subject: Subject, *others: Plugin) -> Task:
@@ -46,8 +45,8 @@ def backbone_for(subject: Subject) -> Backbone:
 
 
 def small_backbones() -> list[Backbone]:
-    """Backbones that train in seconds: for texts and labels, texts and their words, pictures, pictures with texts."""
-    own = (plugin.load("backbones", name)() for name in (_BAG, _READER, _ATTENDING))
+    """Backbones that train in seconds: for labels of texts, their words, texts from texts, pictures, with texts too."""
+    own = (plugin.load("backbones", name)() for name in _OWN)
     names: dict[str, dict[str, Any]] = {
         "cnn": {"size": "tiny"},
         "glove": {"size": 16, "passes": 60},

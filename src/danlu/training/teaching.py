@@ -25,6 +25,7 @@ from danlu.training.loop import fit
 from danlu.training.randomness import Stream, reseed
 from danlu.training.ranks import present
 from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
+from danlu.values import CUT
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Draft
@@ -153,6 +154,9 @@ class Teaching(TrainSettings, Stage):
             except DataError as fault:
                 raise DataError(fault.what, where=f"{split} row {place}", do=fault.do) from fault
             events.progress(f"encoding {split}", place, count, "rows")
+        if cut := sum(example.note is CUT for example in examples):
+            out.notes.append(f"{cut:,} of {len(examples):,} {split} examples were cut to fit the model")
+            events.warn(out.notes[-1])
         return examples
 
     def without_effect(self, module: nn.Module) -> list[str]:

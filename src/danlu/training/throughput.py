@@ -59,7 +59,8 @@ def cost(model: nn.Module) -> Cost | None:
     """The cost of a transformer of the transformers library; None for another model, and where weights are frozen."""
     config, body = getattr(model, "config", None), getattr(model, "base_model", None)
     layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
-    if not layers or not width or body is None or not all(w.requires_grad for w in model.parameters()):
+    pair = getattr(config, "is_encoder_decoder", False)  # the formula is that of one stack
+    if pair or not layers or not width or body is None or not all(w.requires_grad for w in model.parameters()):
         return None
     found: Any = model
     scores = found.get_output_embeddings()
