@@ -22,7 +22,11 @@ class Cutmix(Technique):
     [n, channels, height, width].
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("image",), "learning": ("descent",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "modality": ("image",),
+        "answer": ("label", "labels", "number"),
+        "learning": ("descent",),
+    }
 
     alpha: float = Field(default=1.0, gt=0, le=10)
     """1: every size is as likely; less: mostly very small or very large ones."""

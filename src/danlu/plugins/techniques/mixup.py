@@ -26,7 +26,10 @@ class Mixup(Technique):
     longer of the two. Confidences come out lower than without it.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "answer": ("label", "labels", "number"),
+        "learning": ("descent",),
+    }
 
     alpha: float = Field(default=0.2, gt=0, le=10)
     """How strongly: at 0.2 most mixtures are nearly one of the two, at 1 every lambda is as likely."""
