@@ -82,7 +82,8 @@ class Head:
 
     `per`: one answer for the whole `input`, one per `position`, the `next` token, the `gap`s of a masked text, another
     `sequence` of tokens, a `vector` that stands for the whole input, or the `features` themselves. `size` is how many
-    numbers each answer has, `labels` their names where they have any.
+    numbers each answer has, `labels` their names where they have any. A `gap` head of size 2 says besides whether the
+    second of two texts follows the first.
     """
 
     per: Literal["input", "position", "next", "gap", "sequence", "vector", "features"]

@@ -38,6 +38,8 @@ _CLASSES: dict[str, tuple[Any, ...]] = {
     "sequence": (transformers.AutoModelForSeq2SeqLM,),
 }
 """`Head.per` → the library's classes that have such a head, for texts and for pictures."""
+_FOLLOWING = ("bert",)
+"""Types that the library pre-trains with a head for gaps and one for whether a text follows another."""
 _ATTENTION = "danlu"
 _ATTENDING = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
 """The types of models whose scores are plain products with a mask or a bias of positions added, as ours are."""
@@ -135,6 +137,11 @@ def build(folder: Path, head: Head, pad_id: int, dropout: float | None = None) -
 
 def _class(config: Any, head: Head, most: int | None = None) -> Any:
     """The library's class for a configuration and a head, of the first `most`; raises RecipeError if there is none."""
+    if head.per == "gap" and head.size:
+        if config.model_type not in _FOLLOWING:
+            what = f"a {config.model_type} has no head that says whether a text follows another"
+            raise RecipeError(what, where="backbone", do="backbone=bert, or leave next_sentence out")
+        return transformers.AutoModelForPreTraining
     for kind in _CLASSES.get(head.per, ())[:most]:
         if type(config) in kind._model_mapping:
             return kind

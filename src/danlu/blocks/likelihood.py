@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _heads: Any = plugin.lazy("danlu.blocks.lm_heads")
 
-PAD = {"segments": 0.0, "at": 0.0, "tokens": 0.0, "targets": -100.0}
+PAD = {"segments": 0.0, "at": 0.0, "tokens": 0.0, "targets": -100.0, "token_type_ids": 0.0}
 SCORE = "how_likely"
 """The key of an input that asks how likely a text is."""
 
@@ -62,8 +62,12 @@ def packed(
     texts: Iterable[str], processor: Any, length: int, folder: Path, key: Sequence[str], make: Any, told: Any
 ) -> Sequence[Example]:
     """All texts as blocks of `length` tokens, see `Corpus`."""
-    whole = (*key, processor.digest())
-    return Blocks(Corpus.of(folder, texts, processor.cut, key=whole, told=told), length, make)
+    return Blocks(corpus(texts, processor, folder, key, told), length, make)
+
+
+def corpus(texts: Iterable[str], processor: Any, folder: Path, key: Sequence[str], told: Any) -> Corpus:
+    """All texts as tokens, from the folder where they were cut before."""
+    return Corpus.of(folder, texts, processor.cut, key=(*key, processor.digest()), told=told)
 
 
 def scored(x: Any) -> str | None:

@@ -118,6 +118,7 @@ class Asked(nn.Module):
         Answering, the outputs are `logits` [n, k, vocabulary], or where `tokens` [n, k] asks how likely those are,
         `log_likelihood` [n, k]. In training mode, and where no position is named, they are `hidden` [n, k, width],
         `table` [vocabulary, width] and, where there is one, `bias` [vocabulary], whose product `nll` makes in chunks.
+        A model that tells whether a text follows another gives `follows` [n, 2] besides: it does, it does not.
         """
         model: Any = self
         wanted = Wanted.of(model, at, tokens)
@@ -126,7 +127,10 @@ class Asked(nn.Module):
             given |= _apart(model, segments)
         with wanting(wanted):
             outputs = super().forward(input_ids=input_ids, **{k: v for k, v in given.items() if v is not None})
-        return said(model, outputs["logits"], wanted, tokens)
+        if "prediction_logits" not in outputs:
+            return said(model, outputs["logits"], wanted, tokens)
+        told = said(model, outputs["prediction_logits"], wanted, tokens)
+        return {**told, "follows": outputs["seq_relationship_logits"]}
 
     def go_on(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor, at: Tensor, cache: Any) -> Tensor:
         """The scores [n, k, vocabulary] at the places `at` [n, k] of new tokens, which `cache` takes in.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,13 +13,16 @@ import numpy as np
 from pydantic import Field
 
 from danlu.blocks import likelihood, masking
+from danlu.blocks.sentence_pairs import Pairs, framed
 from danlu.blocks.text_task import TextTask
 from danlu.contracts import Answer, Arrays, Batch, Example, Head
-from danlu.core.errors import DataError
+from danlu.core import plugin
+from danlu.core.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_functional: Any = plugin.lazy("torch.nn.functional")
 _BEST = 5
 
 
@@ -27,7 +32,8 @@ class MaskedLm(TextTask):
     Give it a text with the tokenizer's mask in it (`the [MASK] of the story`) and it fills the gaps: the answer is
     `{"text": str, "gaps": [[{"token": str, "probability": float}, …], …]}`, the likeliest five for each gap. Asked
     `{"how_likely": text}` it hides some tokens of the text itself and answers `{"nll", "tokens", "characters"}`, which
-    `perplexity` judges.
+    `perplexity` judges. One trained with `next_sentence` is also asked `{"text": first, "follows": second}`, and
+    answers `{"follows": probability}`.
     """
 
     gives: ClassVar[Mapping[str, str]] = {"modality": "text", "head": "gap", "answer": "likelihood"}
@@ -39,6 +45,10 @@ class MaskedLm(TextTask):
     """Share of the asked tokens that are left as they are instead of masked."""
     swapped: float = Field(default=0.1, ge=0, le=1)
     """Share of the asked tokens that are replaced by a random one instead of masked."""
+
+    next_sentence: bool = False
+    """Learn too whether the second half of an example follows the first or comes from elsewhere (Devlin et al., 2019);
+    for `bert`. Examples are then windows of single texts, padded, in place of packed blocks."""
 
     def row(self, x: Any, answer: Answer) -> dict[str, Any]:
         text = likelihood.scored(x)
@@ -54,7 +64,19 @@ class MaskedLm(TextTask):
 
     def pack(self, rows: Any, processor: Any, folder: Path, key: Sequence[str], told: Any) -> Sequence[Example]:
         masking.Vocabulary.of(processor)  # said before a corpus is cut
-        return super().pack(rows, processor, folder, key, told)
+        if not self.next_sentence:
+            return super().pack(rows, processor, folder, key, told)
+        likelihood.check_length(processor, self.length, self.name)
+        corpus = likelihood.corpus(map(self.material, rows()), processor, folder, key, told)
+        return Pairs(corpus, self.length, _frame(processor), partial(self._pair, processor=processor))
+
+    def _pair(self, pairs: Pairs, place: int, processor: Any, rng: np.random.Generator | None = None) -> Example:
+        rng = rng or np.random.default_rng(place)
+        ids, types, strange = pairs.drawn(place, rng)
+        made = self._hide(ids, np.ones_like(ids), masking.Vocabulary.of(processor), rng)
+        targets = {**made.targets, "follows": np.int64(strange)}
+        anew = partial(self._pair, pairs, place, processor)
+        return replace(made, inputs={**made.inputs, "token_type_ids": types}, targets=targets, note=anew)
 
     def block(self, ids: Any, segments: Any, processor: Any) -> Example:
         """Hidden as its own content says: always the same; `vary` hides anew."""
@@ -68,21 +90,32 @@ class MaskedLm(TextTask):
         return Example(inputs, {"targets": ids[at]}, count=float(max(len(at), 1)), note=vocabulary)
 
     def vary(self, example: Example, rng: np.random.Generator) -> Example:
+        if callable(example.note):  # one of a pair
+            anew: Example = example.note(rng)
+            return anew
         ids = np.array(example.inputs["input_ids"])
         ids[example.inputs["at"]] = example.targets["targets"]
         return self._hide(ids, example.inputs["segments"], example.note, rng)
 
     def head(self) -> Head:
-        return Head("gap")
+        return Head("gap", 2 if self.next_sentence else 0)
 
     def loss(self, outputs: Arrays, batch: Batch) -> Tensor:
-        return likelihood.loss(outputs, batch)
+        """Of what is hidden; a pair's own loss counts as much as the mean of the tokens that it asks for."""
+        hidden = likelihood.loss(outputs, batch)
+        if "follows" not in batch.targets:
+            return hidden
+        pairs: Tensor = _functional.cross_entropy(outputs["follows"], batch.targets["follows"], reduction="none")
+        both: Tensor = hidden + pairs * batch.count
+        return both
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
     def encode(self, x: Any, processor: Any) -> list[Example]:
         """The windows of a text that is scored, or the one example of a text with gaps."""
         text = likelihood.scored(x)
+        if isinstance(x, Mapping) and "follows" in x:
+            return [self._following(x, processor)]
         if text is None:
             return [self._gaps(x, processor)]
         vocabulary = masking.Vocabulary.of(processor)
@@ -96,6 +129,16 @@ class MaskedLm(TextTask):
             made.append(masking.asked(hidden, at, tokens=block[at]))
         return made
 
+    def _following(self, x: Mapping[str, Any], processor: Any) -> Example:
+        if not self.next_sentence:
+            raise DataError("this model did not learn what follows", do="train it with next_sentence: true")
+        first, then = (processor.cut([x[name]])[0] for name in ("text", "follows"))
+        frame = _frame(processor)
+        first, then = ([k for k in ids if k not in frame] for ids in (first, then))
+        ids, types = framed(first, then, frame, self.length)
+        made = masking.asked(ids, np.zeros(1, dtype=np.int64))
+        return replace(made, inputs={**made.inputs, "token_type_ids": types})
+
     def _gaps(self, x: Any, processor: Any) -> Example:
         if not isinstance(x, str):
             raise DataError(f"a text must be a string, not {type(x).__name__}")
@@ -108,6 +151,9 @@ class MaskedLm(TextTask):
         return masking.asked(ids, at)
 
     def decode(self, x: Any, examples: list[Example], outputs: list[Arrays], processor: Any) -> Answer:
+        if isinstance(x, Mapping) and "follows" in x:
+            yes, no = np.asarray(outputs[0]["follows"], dtype=np.float64).tolist()
+            return {"follows": float(1 / (1 + np.exp(np.clip(no - yes, -700, 700))))}
         text = likelihood.scored(x)
         if text is not None:
             return likelihood.likelihood(text, examples, outputs)
@@ -121,20 +167,43 @@ class MaskedLm(TextTask):
         return [{self.text or "text": masking.SAMPLE[k % len(masking.SAMPLE)]} for k in range(n)]
 
     def distance(self, a: Answer, b: Answer) -> float:
+        if "follows" in a and "follows" in b:
+            return abs(float(a["follows"]) - float(b["follows"]))
         if "gaps" in a and "gaps" in b:
             return masking.distance(a["gaps"], b["gaps"])
         return likelihood.distance(a, b) if "nll" in a and "nll" in b else 1.0
 
     def from_json(self, value: Any) -> Any:
+        if isinstance(value, Mapping) and self.next_sentence and value.keys() == {"text", "follows"}:
+            if all(isinstance(text, str) for text in value.values()):
+                return value
+            raise DataError('`{"text": first, "follows": second}` holds two texts')
         if not isinstance(value, str) and likelihood.scored(value) is None:
             raise DataError(f'an input is a text with gaps, or {{"{likelihood.SCORE}": text}}')
         return value
 
     def request_schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, likelihood.ASKED]}
+        return {"anyOf": [{"type": "string"}, likelihood.ASKED, *([_PAIR] if self.next_sentence else [])]}
 
     def answer_schema(self) -> dict[str, Any]:
-        return {"anyOf": [masking.SCHEMA, likelihood.SCHEMA]}
+        return {"anyOf": [masking.SCHEMA, likelihood.SCHEMA, *([_FOLLOWS] if self.next_sentence else [])]}
+
+
+def _frame(processor: Any) -> tuple[int, int]:
+    begin, end = processor.special("cls_token"), processor.special("sep_token")
+    if begin is None or end is None:
+        what = "the tokenizer has no tokens that begin and end a text, so pairs can't be told apart"
+        raise RecipeError(what, where="backbone", do="backbone=bert, or leave next_sentence out")
+    return begin, end
+
+
+_PAIR = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}, "follows": {"type": "string"}},
+    "required": ["text", "follows"],
+    "additionalProperties": False,
+}
+_FOLLOWS = {"type": "object", "properties": {"follows": {"type": "number"}}, "required": ["follows"]}
 
 
 def _best(scores: Any, processor: Any) -> list[dict[str, Any]]:
