@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import shutil
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -125,7 +126,29 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield some
 
 
-class Blocks(Sequence[Example]):
+class Lazy(Sequence[Example]):
+    """Examples that are made when they are asked for. Derive from it, set `lengths` and write `made`."""
+
+    lengths: Ids
+    """Of each example, in tokens."""
+
+    @abstractmethod
+    def made(self, place: int) -> Example:
+        """The example of a place, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        places = range(len(self))[place]
+        return [self.made(k) for k in places] if isinstance(places, range) else self.made(places)
+
+
+class Blocks(Lazy):
     """The blocks of a corpus as training examples, made when they are asked for."""
 
     def __init__(self, corpus: Corpus, length: int, make: Callable[[Ids, Ids], Example]) -> None:
@@ -136,18 +159,5 @@ class Blocks(Sequence[Example]):
         if self.lengths[-1] < 2 and len(self.lengths) > 1:  # nothing can be learnt from a single token
             self.lengths = self.lengths[:-1]
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[k] for k in range(*place.indices(len(self)))]
-        if place < 0:
-            place += len(self)
-        if not 0 <= place < len(self):
-            raise IndexError(place)
+    def made(self, place: int) -> Example:
         return self._make(*self.corpus.block(place, self._length))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from danlu.blocks.corpus import Corpus, Ids
+from danlu.blocks.corpus import Corpus, Ids, Lazy
 from danlu.contracts import Example
 from danlu.core.errors import DataError
 
@@ -15,7 +15,7 @@ _FRAME = 3
 """Special tokens of a pair: one before it, one behind each half."""
 
 
-class Pairs(Sequence[Example]):
+class Pairs(Lazy):
     """The windows of a corpus's documents, each cut in two; made when they are asked for.
 
     A window is of one document, so what follows is its true continuation; half of the second halves are those of
@@ -57,17 +57,8 @@ class Pairs(Sequence[Example]):
         ids = np.array(self._corpus.ids[self._starts[place] : self._stops[place]], dtype=np.int64)
         return ids[~np.isin(ids, self._frame)]
 
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[k] for k in range(*place.indices(len(self)))]
-        return self._make(self, range(len(self))[place])
+    def made(self, place: int) -> Example:
+        return self._make(self, place)
 
 
 def framed(first: Any, then: Any, frame: tuple[int, int], most: int) -> tuple[Ids, Ids]:
