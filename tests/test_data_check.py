@@ -127,3 +127,25 @@ def test_tokens_are_counted_against_the_backbone(table, tmp_path):
     told = [f for f in data_check.check(str(path))["findings"] if f["check"] == "lengths"]
     assert any("tokens of asset:minilm" in f["what"] for f in told)
     assert any("longer than the 6 tokens" in f["what"] for f in told)
+
+
+GOOD = "".join(f"one more {k},{'ab'[k % 2]}\n" for k in range(40)).encode()
+
+
+@pytest.mark.parametrize(("content", "rows", "told"), [
+    (GOOD + "好故事,a\n".encode() * 20 + "坏故事,b\n".encode("gb18030"), 60, "1 of 61 rows can't be read"),
+    (GOOD + b"one,two,three\nlonely\n", 40, "2 of 42 rows can't be read"),
+    (GOOD + b"," * 1_000_000 + b"\n", 40, "1 of 41 rows can't be read"),
+])  # fmt: skip
+def test_rows_that_can_not_be_read_are_counted(tmp_path, content, rows, told):
+    (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbftext,label\n" + content)
+    document = data_check.check(str(tmp_path / "my.csv"))
+    assert document["rows"] == rows
+    assert found(document)["reading"]["what"] == told
+
+
+def test_a_column_of_lists_is_named_as_no_text(tmp_path):
+    lines = [json.dumps({"text": ["a", str(k)], "label": "ab"[k % 2]}) + "\n" for k in range(20)]
+    (tmp_path / "my.jsonl").write_text("".join(lines))
+    finding = found(data_check.check(str(tmp_path / "my.jsonl")))["columns"]
+    assert "not used: column 'text' holds lists or records" in str(finding)

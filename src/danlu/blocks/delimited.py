@@ -54,9 +54,16 @@ def read_delimited(
 
     Cells are not turned into numbers: `007` stays as it stands. Memory is bounded, whatever the file's size. Raises
     DataError, with the line, for everything that is wrong with the file; a row of another length than the header goes
-    to `ragged`, which says "skip" or "error", when it is given.
+    to `ragged`, which says "skip" or "error", when it is given; a file may then have no other rows.
     """
-    layout = replace(_layout(path, scan(path, encoding), delimiter, header), ragged=ragged)
+    refused = False
+
+    def heard(row: Any) -> str:
+        nonlocal refused
+        refused = True
+        return ragged(row) if ragged else "error"
+
+    layout = replace(_layout(path, scan(path, encoding), delimiter, header), ragged=heard if ragged else None)
     told = {NOTES: "\n".join(layout.scan.notes), DOUBTS: layout.doubt}
     metadata = {key: text.encode() for key, text in told.items() if text}
     schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata or None)
@@ -66,7 +73,7 @@ def read_delimited(
         breaks = breaks or (layout.scan.quotes > 0 and any(_breaks(column) for column in batch.columns))
         if batch.num_rows:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-    if not rows:
+    if not rows and not refused:
         raise DataError("it has a header but no rows", where=str(path), do="add rows")
     if breaks and (fault := _unclosed(path, layout)):
         raise fault

@@ -38,11 +38,14 @@ class Skipping:
     def settle(self, rows: int) -> list[str]:
         """What to tell of the rows skipped, given how many were read.
 
-        Raises DataError when they are more than their share allows.
+        Raises DataError when they are more than their share allows, and when no other row is there.
         """
         if not self.skipped:
             return []
         count, total = len(self.skipped), rows + len(self.skipped)
+        if not rows:
+            first, what = self._first[0], "the only row" if count == 1 else f"every one of {count:,} rows"
+            raise DataError(f"{what} was refused; the first: {first.what}", where=first.where, do="mend the rows")
         told = f"{count:,} of {total:,} rows can't be read"
         if count > self._most * total:
             first = self._first[0]

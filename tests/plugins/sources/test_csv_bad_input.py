@@ -49,6 +49,23 @@ def test_more_than_its_share_is_not_skipped(tmp_path):
     assert table(source(tmp_path, content, on_error="skip", most_skipped=0.02)).num_rows == 490
 
 
+def test_a_file_of_refused_rows_says_why_whatever_may_be_skipped(tmp_path):
+    odd = source(tmp_path, "text,label\n" + "," * 100_000 + "\n", on_error="skip", most_skipped=1)
+    with pytest.raises(
+        DataError, match=r"my\.csv, line 2: the only row was refused; .* 99999 cells more than the header"
+    ):
+        table(odd)
+    all_odd = source(tmp_path, "text,label\none\ntwo\n", on_error="skip", most_skipped=1)
+    with pytest.raises(
+        DataError, match=r"line 2: every one of 2 rows was refused; the first: the row has 1 cells less"
+    ):
+        table(all_odd)
+    (tmp_path / "other.csv").write_text("text,label\nwarm,good\n")
+    both = CSV(path=str(tmp_path), on_error="skip", most_skipped=1)
+    assert table(both).to_pylist() == [{"text": "warm", "label": "good"}]
+    assert "2 of 3 rows can't be read" in table(both).schema.metadata[b"danlu.notes"].decode()
+
+
 def test_mixed_encodings(tmp_path):
     lines = [f"第 {k} 条评论,好".encode() for k in range(300)]
     lines[250] = "这是一条很长的评论,坏".encode("gb18030")
