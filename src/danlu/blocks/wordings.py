@@ -25,7 +25,7 @@ _SHARED = range(0xF900, 0xFB00)
 """A word each, and not in every regular expression a character without spaces."""
 _A, _B, _C, _MIX = (np.uint32(x) for x in (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F))
 _WIDE = np.uint64(0x9E3779B97F4A7C15)
-_RUN = 5
+_RUN, _SHORT = 5, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,11 @@ class Wordings:
     """Words with a letter."""
     symbols: Array
     """At least the runs of symbols that stand alone."""
+    doubled: Array
+    """Whether most words are single characters of Chinese or Japanese, of which two are counted as one below."""
     pair: Array
-    """At least the count of a pair of words that comes twice, times its characters, where that is greatest."""
+    """At least the count of a pair of words, times its characters, where that is greatest; of pairs that come twice, or
+    in texts below 50 words three times."""
     runs: Array
     """At least how many runs of five words stood in the text before."""
 
@@ -107,6 +110,13 @@ def _measured(texts: Sequence[str]) -> tuple[Array, ...]:
     lettered = _spans((kinds & _LETTER) != 0, starts) > 0
     known &= np.bincount(row[length > _LONGEST], minlength=len(texts)) == 0
     hashes = _hashes(codes, inside, starts)
+    doubled = 2 * _counts(chinese, bounds) > np.diff(at)
+    least = np.where(np.diff(at) < _SHORT * (1 + doubled), 3, 2)
+    pair, again = np.zeros((2, len(texts)), np.int64)
+    for words, mine in ((1, ~doubled), (2, doubled)):
+        here = mine[row]
+        pair += _pairs(hashes[here], length[here], row[here], least, 2 * words)
+        again += _repeated(hashes[here], row[here], len(texts), _RUN * words)
     runs = np.flatnonzero(latin & ~_before(latin)), np.flatnonzero(latin & ~np.append(latin[1:], False))
     run_row = np.searchsorted(runs[0], bounds)
     return (
@@ -118,8 +128,9 @@ def _measured(texts: Sequence[str]) -> tuple[Array, ...]:
         _totals(runs[1] + 1 - runs[0], run_row),
         _totals(lettered, at),
         _counts(~(latin | space) & np.append(True, space[:-1]), bounds),
-        _pairs(hashes, length, row, len(texts)),
-        _repeated(hashes, row, len(texts)),
+        doubled,
+        pair,
+        again,
     )
 
 
@@ -181,30 +192,30 @@ def _joined(hashes: Array, words: int) -> Array:
     return made
 
 
-def _pairs(hashes: Array, length: Array, row: Array, rows: int) -> Array:
-    """Rows, hash and length in one number, so that equal pairs lie side by side when sorted."""
-    out = np.zeros(rows, np.int64)
-    if len(hashes) < 2:
+def _pairs(hashes: Array, length: Array, row: Array, least: Array, size: int) -> Array:
+    """Rows, hash and length in one number, so that equal runs of `size` words lie side by side when sorted."""
+    out = np.zeros(len(least), np.int64)
+    if len(hashes) < size:
         return out
-    within = row[1:] == row[:-1]
-    both = np.minimum(length[1:] + length[:-1], 1023).astype(np.uint64)
-    keys = (row[1:].astype(np.uint64) << np.uint64(48)) | (_joined(hashes, 2) >> np.uint64(26) << np.uint64(10)) | both
-    keys = np.sort(keys[within])
+    keys = _joined(hashes, size) >> np.uint64(28) << np.uint64(12)
+    last = row[size - 1 :]
+    keys |= np.sum([length[place : place + len(keys)] for place in range(size)], axis=0, dtype=np.uint64)
+    keys |= last.astype(np.uint64) << np.uint64(48)
+    keys = np.sort(keys[last == row[: len(last)]])
     first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     times = np.diff(np.append(first, len(keys)))
-    again = times > 1
-    found = keys[first[again]]
-    np.maximum.at(
-        out, (found >> np.uint64(48)).astype(np.int64), times[again] * (found & np.uint64(1023)).astype(np.int64)
-    )
+    found = (keys[first] >> np.uint64(48)).astype(np.int64)
+    often = times >= least[found]
+    weight = times[often] * (keys[first[often]] & np.uint64(4095)).astype(np.int64)
+    np.maximum.at(out, found[often], weight)
     return out
 
 
-def _repeated(hashes: Array, row: Array, rows: int) -> Array:
-    if len(hashes) < _RUN:
+def _repeated(hashes: Array, row: Array, rows: int, size: int) -> Array:
+    if len(hashes) < size:
         return np.zeros(rows, np.int64)
-    last = row[_RUN - 1 :]
+    last = row[size - 1 :]
     within = last == row[: len(last)]
-    keys = np.sort(((last.astype(np.uint64) << np.uint64(48)) | (_joined(hashes, _RUN) >> np.uint64(16)))[within])
+    keys = np.sort(((last.astype(np.uint64) << np.uint64(48)) | (_joined(hashes, size) >> np.uint64(16)))[within])
     again = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(48)
     return np.bincount(again.astype(np.int64), minlength=rows)

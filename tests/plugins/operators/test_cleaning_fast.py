@@ -19,14 +19,15 @@ WORDS = re.split(
     "the of and to a film was I'm don't rock’n’roll 1990s ... … # #tag * - 2) 好 的 不错 酒店 房间 ・ カ ， 。 Straße İstanbul ΣΑΣ naïve "
     "_x_ ' '' 'tis 𝒳 🙂 豈 ﬀ a-b {x} lorem ipsum \n \n- \t \x00 ",
 )
+CHINESE = [*"这家酒店的房间很大早餐也不错下次还会来", "film", "，", "服务员", "the", "カ", "豈"]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_quick_look_finds_every_text_that_breaks_a_rule(seed):
     draw, texts = random.Random(seed), list[str]()
     for _ in range(300):
-        few = draw.sample(WORDS, draw.randint(1, len(WORDS)))
-        texts.append(draw.choice(("", " ", " ", "\n")).join(draw.choices(few, k=draw.choice((3, 12, 40, 80)))))
+        few = draw.sample(draw.choice((WORDS, CHINESE)), draw.randint(1, len(CHINESE)))
+        texts.append(draw.choice(("", " ", " ", "\n")).join(draw.choices(few, k=draw.choice((3, 12, 40, 80, 120)))))
     bounds = {"word_length": (2.0, 5.0), "top_pair": 0.3, "repeated_grams": 0.3, "alphabetic": 0.6} if seed % 2 else {}
     quality = Quality(page=bool(seed % 3), sentences=seed % 4 or None, unended=0.5 if seed % 5 else None, **bounds)
     _, counts = quality.apply(pa.table({"text": texts}), Context(Columns(("text",))))

@@ -122,23 +122,25 @@ class Quality(Operator):
     def _doubtful(self, texts: list[str]) -> dict[str, Any]:
         """The rules that are on, and the rows that may break each of them: a text is read closely only there."""
         of = Wordings.of(texts)
-        long, lines = of.words >= _SHORT, np.fromiter(("\n" in text for text in texts), bool, len(texts))
+        a_word = 1 + of.doubled
+        long, lines = of.words >= _SHORT * a_word, np.fromiter(("\n" in text for text in texts), bool, len(texts))
         least, most = self.word_length or (0, 0)
         mean = of.spaced_characters / np.maximum(of.spaced, 1)
         may = {
-            "word_length": (of.spaced >= _SHORT) & ~((least <= mean) & (mean <= most)),
+            "word_length": (of.spaced >= _SHORT) & ~of.doubled & ~((least <= mean) & (mean <= most)),
             "symbols": long & (_symbols_at_most(texts) > (self.symbols or 0) * of.words),
             "alphabetic": long & (of.lettered < (self.alphabetic or 0) * (of.words + of.symbols)),
             "stop_words": (of.words >= self.stop_words_from) & ~_has_stop_words(texts, self.stop_words or 0),
-            "top_pair": long & (2 * of.pair > (self.top_pair or 0) * of.characters),
-            "top_three": long & (3 * of.pair > (self.top_three or 0) * of.characters),
-            "top_four": long & (4 * of.pair > (self.top_four or 0) * of.characters),
+            "top_pair": long & (of.pair > (self.top_pair or 0) * of.characters),
+            "top_three": long & (2 * of.pair > (self.top_three or 0) * of.characters),
+            "top_four": long & (2 * of.pair > (self.top_four or 0) * of.characters),
             "repeated_grams": long & (of.runs >= (self.repeated_grams or 0) * (of.words - 9) * _NEARLY),
         }
         every = np.full(len(texts), True)
         may |= dict.fromkeys(_LINES, lines) | dict.fromkeys((*_PAGE, "sentences"), every)
-        for rule in _LONGER:
-            may[rule] = long & (3 * of.runs * of.longest > (getattr(self, rule) or 0) * of.characters)
+        for rule, size in _LONGER.items():  # a run of seven words holds three runs of five
+            each = size * a_word / ((size - 5) * a_word + 1)
+            may[rule] = long & (each * of.runs * of.longest > (getattr(self, rule) or 0) * of.characters * _NEARLY)
         return {rule: np.flatnonzero(rows | ~of.known) for rule, rows in may.items() if self._is_on(rule)}
 
     def _is_on(self, rule: str) -> bool:
@@ -289,8 +291,7 @@ def _repeated_grams(rules: Quality, seen: _Text) -> bool:
     return seen.long and 1 - len(set(runs)) / len(runs) > (rules.repeated_grams or 0)
 
 
-def _longer(rule: str) -> Callable[[Quality, _Text], bool]:
-    size = int(rule.rpartition("_")[2])
+def _longer(rule: str, size: int) -> Callable[[Quality, _Text], bool]:
     return lambda rules, seen: seen.long and seen.covered(size) > (getattr(rules, rule) or 0)
 
 
@@ -306,7 +307,7 @@ def _unended(rules: Quality, seen: _Text) -> bool:
     return seen.share(lambda line: not _ENDED.search(line[-2:])) > (1 if rules.unended is None else rules.unended)
 
 
-_LONGER = tuple(f"repeated_grams_{size}" for size in range(6, 11))
+_LONGER = {f"repeated_grams_{size}": size for size in range(6, 11)}
 _LINES = (
     "bullets", "ellipses", "unended", "repeated_lines", "repeated_line_characters", "repeated_paragraphs",
     "repeated_paragraph_characters",
@@ -328,7 +329,7 @@ _RULES: dict[str, Callable[[Quality, _Text], bool]] = {
     "top_three": lambda rules, seen: _top(seen, 3, rules.top_three),
     "top_four": lambda rules, seen: _top(seen, 4, rules.top_four),
     "repeated_grams": _repeated_grams,
-    **{rule: _longer(rule) for rule in _LONGER},
+    **{rule: _longer(rule, size) for rule, size in _LONGER.items()},
     **{rule: _on_page(pattern) for rule, pattern in _PAGE.items()},
     "sentences": _sentences,
     "unended": _unended,
