@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ import ftfy
 import pyarrow as pa
 
 from danlu.blocks.crew import Crew
+from danlu.blocks.cutting import cut_texts
 from danlu.blocks.journal import Journal
 from danlu.blocks.sifting import Sifting
 from danlu.blocks.tokens import TextProcessor
@@ -78,24 +80,32 @@ def write(path: Path, size: int) -> dict[str, float]:
 
 def clean(path: Path, folder: Path) -> dict[str, Any]:
     """The operators as the stage applies them, and the tokenizer."""
-    tokenizer, steps = _tokenizer(), {}
+    tokenizer, clock = _tokenizer(), [_Clock()]
     operators = [Operator.choose(name) for name in OPERATORS]
-    began = last = time.perf_counter()
     with Journal(folder) as journal, Crew() as crew:
         sifting = Sifting(folder, journal, Events.silent(), 0, crew)
         rows, _ = sifting.read(JSONL(path=str(path)))
-        last, steps["read"] = time.perf_counter(), time.perf_counter() - last
+        clock.append(_Clock())
         rows = sifting.operate(rows, operators, Columns(("text",), ("label",)))
-    last, steps["clean"] = time.perf_counter(), time.perf_counter() - last
-    texts = (text for piece in rows for text in piece.column("text").to_pylist())
-    tokens = sum(len(tokenizer.inputs(text)["input_ids"]) for text in texts)
-    ended = time.perf_counter()
+        clock.append(_Clock())
+        texts = (text for piece in rows for text in piece.column("text").to_pylist())
+        tokens = sum(len(one["input_ids"]) for one in cut_texts(tokenizer, texts, None, crew, rows.nbytes))
+        clock.append(_Clock())
+    steps = dict(zip(("read", "clean", "tokens"), pairwise(clock), strict=True))
     return {
         "rows": rows.num_rows,
         "tokens": tokens,
-        "seconds": ended - began,
-        "steps": steps | {"tokens": ended - last},
+        "seconds": clock[-1].seconds - clock[0].seconds,
+        "steps": {name: end.seconds - begin.seconds for name, (begin, end) in steps.items()},
+        "own_cpu": {name: end.cpu - begin.cpu for name, (begin, end) in steps.items()},
     }
+
+
+class _Clock:
+    """A moment, and the processor time of this process until then; with DANLU_WORKERS=1 that is all there is."""
+
+    def __init__(self) -> None:
+        self.seconds, self.cpu = time.perf_counter(), time.process_time()
 
 
 def plain(path: Path, folder: Path) -> dict[str, Any]:

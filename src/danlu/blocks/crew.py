@@ -17,11 +17,11 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from signal import Signals
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from danlu.blocks.chain import Chain, Worked
+from danlu.blocks.chain import Worked
 from danlu.core import machine
 from danlu.core.errors import MachineError, RecipeError
 
@@ -30,6 +30,13 @@ FROM = 1 << 25
 """Bytes of rows that are worth the start of other processes, about half a second of processor time each."""
 _MOST, _AHEAD = 8, 4
 _START = "import sys; sys.path[:] = {path!r}; from danlu.blocks.crew import main; main({descriptor})"
+
+
+class Work(Protocol):
+    """What is done to each piece, such as a `Chain`; it is sent to the workers."""
+
+    def work(self, rows: pa.Table) -> Worked:
+        """What becomes of a piece."""
 
 
 class Crew:
@@ -48,40 +55,44 @@ class Crew:
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
 
-    def work(self, chain: Chain, pieces: Iterable[pa.Table], size: int) -> Iterator[Worked]:
+    def pays(self, size: int) -> bool:
+        """Whether so many bytes of rows are worth other processes."""
+        return self.others > 0 and size >= self._from
+
+    def work(self, work: Work, pieces: Iterable[pa.Table], size: int) -> Iterator[Worked]:
         """What became of each piece, in their order; `size` is that of all pieces in bytes.
 
-        Raises what `chain.work` raises for the first piece that it fails on, and MachineError when a worker was killed.
+        Raises what `work.work` raises for the first piece that it fails on, and MachineError when a worker was killed.
         """
-        if not self.others or size < self._from:
-            yield from map(chain.work, pieces)
+        if not self.pays(size):
+            yield from map(work.work, pieces)
             return
         self._start()
         waiting: deque[Future[Worked]] = deque()
         for piece in pieces:
-            waiting.append(self._given(chain, piece))
+            waiting.append(self._given(work, piece))
             while waiting and (waiting[0].done() or len(waiting) > _AHEAD * (self.others + 1)):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _given(self, chain: Chain, piece: pa.Table) -> Future[Worked]:
+    def _given(self, work: Work, piece: pa.Table) -> Future[Worked]:
         """The piece given to a worker; while all of them are busy it is worked on here."""
         assert self._threads is not None
         try:
-            return self._threads.submit(self._asked, self._idle.get_nowait(), chain, piece)
+            return self._threads.submit(self._asked, self._idle.get_nowait(), work, piece)
         except Empty:
             done: Future[Worked] = Future()
             try:
-                done.set_result(chain.work(piece))
+                done.set_result(work.work(piece))
             except Exception as fault:  # noqa: BLE001 - it is raised when its turn comes
                 done.set_exception(fault)
             return done
 
-    def _asked(self, worker: _Worker, chain: Chain, piece: pa.Table) -> Worked:
-        worked = worker.ask(chain, piece)
+    def _asked(self, worker: _Worker, work: Work, piece: pa.Table) -> Worked:
+        worked = worker.ask(work, piece)
         self._idle.put(worker)
-        return worked or chain.work(piece)  # raises what the worker met, as if there were none
+        return worked or work.work(piece)  # raises what the worker met, as if there were none
 
     def _start(self) -> None:
         if self._threads is None:
@@ -109,6 +120,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.channel, theirs = Pipe()
+        self._last: Work | None = None
         code = _START.format(path=sys.path, descriptor=theirs.fileno())
         env = dict(os.environ) | {"OMP_NUM_THREADS": "1"}
         with theirs:
@@ -121,10 +133,11 @@ class _Worker:
                 start_new_session=True,  # Ctrl-C is this process's matter
             )
 
-    def ask(self, chain: Chain, piece: pa.Table) -> Worked | None:
+    def ask(self, work: Work, piece: pa.Table) -> Worked | None:
         """What became of the piece; None where the worker met an error."""
         try:
-            self.channel.send(chain)
+            self.channel.send(None if work is self._last else work)
+            self._last = work
             _send(self.channel, piece)
             counts = self.channel.recv()
             return None if counts is None else Worked(_received(self.channel), counts, _received(self.channel))
@@ -132,7 +145,7 @@ class _Worker:
             code = self.process.wait()
             how = f"was killed by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             do = f"run again; if memory ran out, with fewer of them: {ENV}=1"
-            raise MachineError(f"a process that cleaned rows {how}", do=do) from fault
+            raise MachineError(f"a process that worked on rows {how}", do=do) from fault
 
 
 def _send(channel: Connection[Any, Any], rows: pa.Table) -> None:
@@ -151,11 +164,14 @@ def main(descriptor: int) -> None:
     """The work of a worker, until its maker closes the socket."""
     channel: Connection[Any, Any]
     with Connection(descriptor) as channel:
+        work: Work | None = None
         while True:
             try:
-                chain, piece = channel.recv(), _received(channel)
+                work = channel.recv() or work
+                assert work is not None
+                piece = _received(channel)
                 try:
-                    worked = chain.work(piece)
+                    worked = work.work(piece)
                 except Exception:  # noqa: BLE001 - the maker meets it again, and tells it
                     channel.send(None)
                     continue

@@ -54,6 +54,9 @@ class TextProcessor:
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
         self._words = None if self._typed else KnownWords.of(self._whole)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._files, self.most)  # words that were met are not worth their way to another process
+
     @property
     def size(self) -> int:
         """How many ids there are."""

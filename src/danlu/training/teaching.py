@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from danlu import bundle
-from danlu.blocks import earlier, judging
+from danlu.blocks import cutting, earlier, judging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.earlier import Base
 from danlu.blocks.report.training import picture
@@ -148,12 +148,14 @@ class Teaching(TrainSettings, Stage):
             if packed is not None:
                 return packed
         examples: list[Example] = []
-        for place, row in enumerate(data.each(split), 1):
-            try:
-                examples += data.task.examples(row, processor)
-            except DataError as fault:
-                raise DataError(fault.what, where=f"{split} row {place}", do=fault.do) from fault
-            events.progress(f"encoding {split}", place, count, "rows")
+        size = 0 if present().world > 1 else data.size(split)
+        with cutting.ahead(data.task, processor, lambda: data.each(split), size) as cutter:
+            for place, row in enumerate(data.each(split), 1):
+                try:
+                    examples += data.task.examples(row, cutter)
+                except DataError as fault:
+                    raise DataError(fault.what, where=f"{split} row {place}", do=fault.do) from fault
+                events.progress(f"encoding {split}", place, count, "rows")
         if cut := sum(example.note is CUT for example in examples):
             out.notes.append(f"{cut:,} of {len(examples):,} {split} examples were cut to fit the model")
             events.warn(out.notes[-1])
