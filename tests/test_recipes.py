@@ -23,6 +23,7 @@ STAGES = {
     "picture_words": "prepare pretrain evaluate",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",
     "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
+    "rare_label": "prepare finetune finetune finetune finetune prepare finetune evaluate evaluate evaluate evaluate evaluate",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
     "text_score": "prepare finetune compress evaluate verify publish",
     "translate": "prepare finetune evaluate verify publish",
