@@ -27,6 +27,7 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
+from danlu.core.errors import RecipeError
 from danlu.training import dry, guards, largest, rates, sharded, throughput
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.dry import Expected
@@ -47,6 +48,8 @@ def fit(job: Job) -> Fitted:
     in fp32 on the same machine with the same number of threads. Raises DataError for an empty training set, RecipeError
     for a loss that is not finite and for what would train nothing, MachineError when memory runs out.
     """
+    if job.method and not job.method.trains:
+        return untrained(job)
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
@@ -100,6 +103,18 @@ def fit(job: Job) -> Fitted:
     _end(run)
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
+
+
+def untrained(job: Job) -> Fitted:
+    """The model of a method that is meant to train nothing, as it is. Raises RecipeError for techniques beside it."""
+    if job.techniques:
+        what = f"{job.techniques[0].name} works on training, and this method trains nothing"
+        raise RecipeError(what, where="techniques", do="leave the techniques out")
+    job.module.eval()
+    size = sum(tensor.numel() for tensor in job.module.state_dict().values())
+    job.events.note("nothing is trained: the method is meant to learn from no row")
+    none = {"steps": 0, "steps_planned": 0, "examples": 0, "seconds": 0.0, "trained_parameters": 0, "loss": []}
+    return Fitted(0, None, none | {"parameters": size, "trained_share": 0.0})
 
 
 def _end(run: Run) -> None:

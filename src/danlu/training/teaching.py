@@ -16,7 +16,7 @@ from danlu.blocks.earlier import Base
 from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique
+from danlu.contracts import Backbone, Beginning, Example, Method, Metric, Processor, Stage, Task, Technique
 from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
@@ -63,15 +63,17 @@ class Teaching(TrainSettings, Stage):
         method = self.method.resolve(fresh)
         forgetting = self.forgetting(data, old, base, backbone, processor)
         known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
+        module = method.wrap(module)
+        method.begin(module, Beginning(data.task.head(), processor, train, held))
         job = Job(
-            method.wrap(module),
+            module,
             data.task,
             processor,
             train,
             held,
-            settings=TrainSettings(**{name: getattr(self, name) for name in TrainSettings.model_fields} | {"lr": lr}),
+            settings=self.settled(lr, method),
             method=method,
-            techniques=self.techniques,
+            techniques=(*method.techniques(), *self.techniques),
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
             beside={"teacher": earlier.beside(taught)} if taught else {},
@@ -97,7 +99,8 @@ class Teaching(TrainSettings, Stage):
             after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
             self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
         asked = Predictor(TorchForm(job.module.cpu(), backbone), job.task, processor)
-        (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
+        if method.trains:
+            (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
         self.save(out, job, judging.tuned(asked, job.task, data))
         self.finish(out)
 
@@ -171,6 +174,13 @@ class Teaching(TrainSettings, Stage):
         """AdamW's learning rate where the recipe names none: higher where no weight was trained before."""
         pretrained = any(not name.startswith(tuple(fresh)) for name, _ in module.named_parameters())
         return self.method.lr if pretrained else FROM_SCRATCH
+
+    def settled(self, lr: float | str, method: Method) -> TrainSettings:
+        """The options of the training, with the method's own number of steps where the recipe names no length."""
+        given = {name: getattr(self, name) for name in TrainSettings.model_fields} | {"lr": lr}
+        if self.epochs is None and self.steps is None:
+            given["steps"] = method.steps
+        return TrainSettings(**given)
 
     def judge(self, data: DataSet, backbone: Backbone, processor: Processor) -> Judge | None:
         """`watch` asked of the module as it is at that moment; None where the loss is looked at."""
