@@ -6,8 +6,11 @@
     python benchmarks/few_shot.py --setfit path/to/python          the same draws by SetFit
 
 A draw is the seed of which training rows are kept; the test rows are the same for all, and no other row is learnt from.
-The descriptions are the words of Schick and Schütze (2021) for reviews, not chosen on this data. `seconds` are those of
-the whole step, from reading the model to writing it; of SetFit, those of `Trainer.train` alone.
+The descriptions are the words of Schick and Schütze (2021) for reviews; of six wordings tried on 2,600 training rows
+they were the best without any training. `seconds` are those of the whole step, from reading the model to writing it;
+of SetFit, those of `Trainer.train` alone.
+`processor` is the time of the processor, on which other work on the machine weighs less: of the whole
+recipe (`prepare` and the step), and of `Trainer.train`.
 """
 
 from __future__ import annotations
@@ -44,12 +47,12 @@ model = SetFitModel(model_body=body, model_head=__import__("sklearn.linear_model
 train = Dataset.from_dict({"text": given["texts"], "label": given["labels"]})
 args = TrainingArguments(batch_size=16, num_epochs=1, seed=given["seed"], report_to="none", save_strategy="no")
 trainer = Trainer(model=model, args=args, train_dataset=train)
-began = time.perf_counter()
+began, worked = time.perf_counter(), time.process_time()
 trainer.train()
-seconds = time.perf_counter() - began
+seconds, processor = time.perf_counter() - began, time.process_time() - worked
 found = [str(one) for one in model.predict(given["asked"])]
 right = sum(a == b for a, b in zip(found, given["truth"])) / len(found)
-print("RESULT" + json.dumps({"accuracy": right, "seconds": seconds}))
+print("RESULT" + json.dumps({"accuracy": right, "seconds": seconds, "processor": processor}))
 """
 
 
@@ -79,12 +82,14 @@ def ours(data: DataSet, table: Any, method: Any, draw: int, store: Path) -> dict
     source = {"do": "prepare", "source": {"parquet": str(folder)}, "task": TASK, "operators": []}
     tuned = {"do": "finetune", "backbone": {"pretrained": "asset:minilm"}, "method": method, "keep": "last"}
     recipe = {"name": "few", "seed": draw, "steps": {"data": source, "tuned": tuned}}
+    began = time.process_time()
     done = danlu.run(recipe, store=store, trackers=[])
+    processor = time.process_time() - began
     model = done["tuned"]
     inputs, gold = data.judged("test")
     answers = bundle.load(model.path / "trained")(inputs)
     right = [answer["label"] == truth["label"] for answer, truth in zip(answers, gold, strict=True)]
-    return {"accuracy": sum(right) / len(right), "seconds": model.manifest["seconds"]}
+    return {"accuracy": sum(right) / len(right), "seconds": model.manifest["seconds"], "processor": processor}
 
 
 def setfit(python: str, data: DataSet, table: Any, draw: int, store: Path) -> dict[str, float]:
@@ -125,7 +130,7 @@ def main() -> None:
         whole = time.perf_counter() - began
         counts = {one["values"]: one["counts"] for one in pc.value_counts(table.column("label")).to_pylist()}
         print(json.dumps({"draw": draw, "rows": counts, **found[-1], "whole": whole}), flush=True)
-    for name in ("accuracy", "seconds"):
+    for name in ("accuracy", "seconds", "processor"):
         print(f"mean {name} {statistics.mean(one[name] for one in found):.4f}")
 
 

@@ -65,6 +65,10 @@ class Teaching(TrainSettings, Stage):
         known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
         module = method.wrap(module)
         method.begin(module, Beginning(data.task.head(), processor, train, held))
+
+        def asked(module: nn.Module, device: object = "cpu") -> Predictor:
+            return Predictor(TorchForm(module, backbone, str(device)), data.task, processor)
+
         job = Job(
             module,
             data.task,
@@ -82,12 +86,7 @@ class Teaching(TrainSettings, Stage):
             work=out.work,
             events=events,
             ranks=ranks,
-            looked=lambda module, step: self.looked(
-                Predictor(TorchForm(module, backbone, str(chosen_device(self.device))), data.task, processor),
-                step,
-                out,
-                events,
-            ),
+            looked=lambda module, step: self.looked(asked(module, chosen_device(self.device)), step, out, events),
         )
         fitted = fit(job)
         if ranks.rank:
@@ -98,10 +97,9 @@ class Teaching(TrainSettings, Stage):
         if forgetting:
             after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
             self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
-        asked = Predictor(TorchForm(job.module.cpu(), backbone), job.task, processor)
         if method.trains:
             (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
-        self.save(out, job, judging.tuned(asked, job.task, data))
+        self.save(out, job, judging.tuned(asked(job.module.cpu()), job.task, data))
         self.finish(out)
 
     # ---- what a stage may add --------------------------------------------------------------------------------------
