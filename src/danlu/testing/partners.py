@@ -19,7 +19,7 @@ from danlu.core.errors import RecipeError
 from danlu.predictor import Predictor
 from danlu.testing.subject import Subject
 from danlu.training.job import Job
-from danlu.training.loop import fit
+from danlu.training.loop import fit, leave
 from danlu.training.settings import TrainSettings
 
 ROWS = 24
@@ -167,7 +167,7 @@ class Trial:
             techniques=(*(self.method.techniques() if self.method else ()), *techniques),
             work=work,
         )
-        fit(job)
+        fit(job) if self.method is None or self.method.trains else leave(job)
         return self
 
     def _teacher(self) -> nn.Module:

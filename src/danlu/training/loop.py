@@ -48,8 +48,6 @@ def fit(job: Job) -> Fitted:
     in fp32 on the same machine with the same number of threads. Raises DataError for an empty training set, RecipeError
     for a loss that is not finite and for what would train nothing, MachineError when memory runs out.
     """
-    if job.method and not job.method.trains:
-        return untrained(job)
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
@@ -105,7 +103,7 @@ def fit(job: Job) -> Fitted:
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
 
 
-def untrained(job: Job) -> Fitted:
+def leave(job: Job) -> Fitted:
     """The model of a method that is meant to train nothing, as it is. Raises RecipeError for techniques beside it."""
     if job.techniques:
         what = f"{job.techniques[0].name} works on training, and this method trains nothing"

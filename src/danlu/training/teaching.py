@@ -21,7 +21,7 @@ from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge, chosen_device
-from danlu.training.loop import fit
+from danlu.training.loop import fit, leave
 from danlu.training.randomness import Stream, reseed
 from danlu.training.ranks import present
 from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
@@ -88,7 +88,7 @@ class Teaching(TrainSettings, Stage):
             ranks=ranks,
             looked=lambda module, step: self.looked(asked(module, chosen_device(self.device)), step, out, events),
         )
-        fitted = fit(job)
+        fitted = fit(job) if method.trains else leave(job)
         if ranks.rank:
             return
         out.numbers |= fitted.numbers
