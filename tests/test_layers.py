@@ -17,7 +17,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = {
     **dict.fromkeys(("core",), 0),
-    **dict.fromkeys(("contracts", "values", "rows", "fresh", "descent", "bundle", "predictor", "blocks"), 1),
+    **dict.fromkeys(
+        ("contracts", "values", "rows", "fresh", "descent", "learning", "bundle", "predictor", "blocks"), 1
+    ),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
     **dict.fromkeys(("recipe", "draft", "data_check", "data_label"), 4),
@@ -36,6 +38,7 @@ TORCH_FREE = (
     "values",
     "rows",
     "descent",
+    "learning",
     "predictor",
     "bundle",
     "registry",

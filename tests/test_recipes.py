@@ -19,6 +19,7 @@ STAGES = {
     "digits": "prepare finetune compress evaluate verify publish",
     "entities": "prepare finetune evaluate verify publish",
     "faq_search": "prepare finetune evaluate verify publish",
+    "few_labels": "prepare finetune evaluate verify publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
     "picture_words": "prepare pretrain evaluate",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",

@@ -23,6 +23,7 @@ from danlu.core.errors import RecipeError
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
 from danlu.descent import Optimizer, Schedule
 from danlu.fresh import Initialiser, SpecialTokens, Tokenizer
+from danlu.learning import Beginning, Method
 from danlu.rows import Operator, Source
 
 from danlu.values import (  # isort: skip
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from danlu.core.events import Event, Events
 
 __all__ = [
-    "Answer", "Arrays", "Backbone", "Batch", "Columns", "Compressor", "Context", "Counts", "Delta", "Example",
-    "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Optimizer", "Plugin",
-    "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique",
+    "Answer", "Arrays", "Backbone", "Batch", "Beginning", "Columns", "Compressor", "Context", "Counts", "Delta",
+    "Example", "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Optimizer",
+    "Plugin", "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique",
     "Tokenizer", "Tracker", "Turn", "collate", "iterate_rows", "labels_of", "slot",
 ]  # fmt: skip
 
@@ -220,36 +221,6 @@ class Task(Plugin):
     def answer_schema(self) -> dict[str, Any]:
         """JSON Schema of one answer."""
         return {}
-
-
-class Method(Plugin):
-    """What of a model is trained, and how its structure changes for that. It never knows the task."""
-
-    family: ClassVar[str] = "methods"
-    tolerance: ClassVar[float] = 0.0
-    """How far merged answers may lie from unmerged ones (`Task.distance`)."""
-    lr: ClassVar[float] = 5e-5
-    """The highest learning rate on pretrained weights, where a recipe names none."""
-
-    def resolve(self, fresh: list[str]) -> Method:
-        """This method, told which weights of the model are still random."""
-        return self
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Change structure and `requires_grad` only; replayed on load. Must not read weights."""
-        return model
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model without the method's own parts, giving the same answers within `tolerance`."""
-        return model
-
-    def changes_structure(self) -> bool:
-        """Whether `wrap` changes the set of weight names, so that it must be replayed on load."""
-        return type(self).merge is not Method.merge
-
-    def without(self, model: nn.Module) -> Callable[..., Arrays] | None:
-        """The model as it is now, frozen and in eval mode; None: the caller keeps a frozen copy."""
-        return None
 
 
 class Technique(Plugin):

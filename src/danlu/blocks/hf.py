@@ -243,6 +243,23 @@ def _untyped(_: nn.Module, positional: Any, named: dict[str, Any]) -> tuple[Any,
     return positional, {name: value for name, value in named.items() if name != "token_type_ids"}
 
 
+def body(model: nn.Module) -> nn.Module:
+    """The model below its head, which gives vectors of all tokens. Raises RecipeError for no such model.
+
+    Undoes what `speed_up` did for a classifier of the first token.
+    """
+    found: Any = getattr(model, "base_model", None)
+    if found is None or found is model or not hasattr(found, "get_input_embeddings"):
+        what = "the model gives no vectors of tokens, so there are no sentence vectors to compare"
+        raise RecipeError(what, where="backbone", do="backbone={pretrained: asset:minilm}")
+    for part in found.modules():
+        if isinstance(part, _FirstTokenAttention):
+            part.__class__ = BertSelfAttention
+        elif isinstance(part, _FirstTokenOutput):
+            part.__class__ = BertSelfOutput
+    return found
+
+
 class _FirstTokenAttention(BertSelfAttention):
     """The last layer's attention, for the first token alone: the classifier reads no other, so no other is computed.
 

@@ -235,10 +235,17 @@ def check_wrap_changes_structure_only(subject: Subject) -> None:
 
 @check("methods")
 def check_a_method_learns_and_freezes(subject: Subject) -> None:
-    """It learns the sample, moves only what it set to require a gradient, and answers the same after loading."""
+    """It learns the sample, moves only what it set to require a gradient, and answers the same after loading.
+
+    One that is meant to train nothing freezes all, and answers the same after loading.
+    """
     trial = _tuned(subject)
     before = _weights(trial.module)
     trained = {name for name, weight in trial.module.named_parameters() if weight.requires_grad}
+    if not subject.plugin.trains:
+        require(not trained, f"it trains nothing, and {min(trained, default='')} requires a gradient")
+        require_same_after_loading(trial.fit(), subject.new("saved"), (trial.method,))
+        return
     require(bool(trained), "nothing requires a gradient after wrap(), so nothing would be trained")
     trial.fit()
     moved = {name for name, tensor in _weights(trial.module).items() if not torch.equal(tensor, before[name])}

@@ -13,13 +13,13 @@ from torch import nn
 
 from danlu import bundle
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Method, Plugin, Task, Technique
+from danlu.contracts import Backbone, Beginning, Method, Plugin, Task, Technique
 from danlu.core import plugin
 from danlu.core.errors import RecipeError
 from danlu.predictor import Predictor
 from danlu.testing.subject import Subject
 from danlu.training.job import Job
-from danlu.training.loop import fit
+from danlu.training.loop import fit, leave
 from danlu.training.settings import TrainSettings
 
 ROWS = 24
@@ -138,6 +138,8 @@ class Trial:
         if method is not None:
             method = method.resolve(fresh)
             module = method.wrap(module)
+            examples = [example for row in rows for example in task.examples(row, processor)]
+            method.begin(module, Beginning(task.head(), processor, examples))
         return cls(task, backbone, processor, module, rows, fresh, method)
 
     def fit(self, techniques: Sequence[Technique] = (), work: Path | None = None, **settings: Any) -> Trial:
@@ -162,10 +164,10 @@ class Trial:
             settings=TrainSettings(**(options | settings)),
             method=self.method,
             backbone=self.backbone,
-            techniques=techniques,
+            techniques=(*(self.method.techniques() if self.method else ()), *techniques),
             work=work,
         )
-        fit(job)
+        fit(job) if self.method is None or self.method.trains else leave(job)
         return self
 
     def _teacher(self) -> nn.Module:

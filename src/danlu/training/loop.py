@@ -27,6 +27,7 @@ import torch
 from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
+from danlu.core.errors import RecipeError
 from danlu.training import dry, guards, largest, rates, sharded, throughput
 from danlu.training.checkpoint import Checkpoints, State
 from danlu.training.dry import Expected
@@ -100,6 +101,18 @@ def fit(job: Job) -> Fitted:
     _end(run)
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
+
+
+def leave(job: Job) -> Fitted:
+    """The model of a method that is meant to train nothing, as it is. Raises RecipeError for techniques beside it."""
+    if job.techniques:
+        what = f"{job.techniques[0].name} works on training, and this method trains nothing"
+        raise RecipeError(what, where="techniques", do="leave the techniques out")
+    job.module.eval()
+    size = sum(tensor.numel() for tensor in job.module.state_dict().values())
+    job.events.note("nothing is trained: the method is meant to learn from no row")
+    none = {"steps": 0, "steps_planned": 0, "examples": 0, "seconds": 0.0, "trained_parameters": 0, "loss": []}
+    return Fitted(0, None, none | {"parameters": size, "trained_share": 0.0})
 
 
 def _end(run: Run) -> None:

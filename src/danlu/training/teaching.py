@@ -16,12 +16,12 @@ from danlu.blocks.earlier import Base
 from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Example, Method, Metric, Processor, Stage, Task, Technique
+from danlu.contracts import Backbone, Beginning, Example, Method, Metric, Processor, Stage, Task, Technique
 from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 from danlu.training.job import Job, Judge, chosen_device
-from danlu.training.loop import fit
+from danlu.training.loop import fit, leave
 from danlu.training.randomness import Stream, reseed
 from danlu.training.ranks import present
 from danlu.training.settings import FROM_SCRATCH, OF_DESCENT, OF_PASSES, TrainSettings
@@ -63,15 +63,21 @@ class Teaching(TrainSettings, Stage):
         method = self.method.resolve(fresh)
         forgetting = self.forgetting(data, old, base, backbone, processor)
         known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
+        module = method.wrap(module)
+        method.begin(module, Beginning(data.task.head(), processor, train, held))
+
+        def asked(module: nn.Module, device: object = "cpu") -> Predictor:
+            return Predictor(TorchForm(module, backbone, str(device)), data.task, processor)
+
         job = Job(
-            method.wrap(module),
+            module,
             data.task,
             processor,
             train,
             held,
-            settings=TrainSettings(**{name: getattr(self, name) for name in TrainSettings.model_fields} | {"lr": lr}),
+            settings=self.settled(lr, method),
             method=method,
-            techniques=self.techniques,
+            techniques=(*method.techniques(), *self.techniques),
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
             beside={"teacher": earlier.beside(taught)} if taught else {},
@@ -80,14 +86,9 @@ class Teaching(TrainSettings, Stage):
             work=out.work,
             events=events,
             ranks=ranks,
-            looked=lambda module, step: self.looked(
-                Predictor(TorchForm(module, backbone, str(chosen_device(self.device))), data.task, processor),
-                step,
-                out,
-                events,
-            ),
+            looked=lambda module, step: self.looked(asked(module, chosen_device(self.device)), step, out, events),
         )
-        fitted = fit(job)
+        fitted = fit(job) if method.trains else leave(job)
         if ranks.rank:
             return
         out.numbers |= fitted.numbers
@@ -96,9 +97,9 @@ class Teaching(TrainSettings, Stage):
         if forgetting:
             after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
             self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
-        asked = Predictor(TorchForm(job.module.cpu(), backbone), job.task, processor)
-        (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
-        self.save(out, job, judging.tuned(asked, job.task, data))
+        if method.trains:
+            (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
+        self.save(out, job, judging.tuned(asked(job.module.cpu()), job.task, data))
         self.finish(out)
 
     # ---- what a stage may add --------------------------------------------------------------------------------------
@@ -173,6 +174,13 @@ class Teaching(TrainSettings, Stage):
         """AdamW's learning rate where the recipe names none: higher where no weight was trained before."""
         pretrained = any(not name.startswith(tuple(fresh)) for name, _ in module.named_parameters())
         return self.method.lr if pretrained else FROM_SCRATCH
+
+    def settled(self, lr: float | str, method: Method) -> TrainSettings:
+        """The options of the training, with the method's own number of steps where the recipe names no length."""
+        given = {name: getattr(self, name) for name in TrainSettings.model_fields} | {"lr": lr}
+        if self.epochs is None and self.steps is None:
+            given["steps"] = method.steps
+        return TrainSettings(**given)
 
     def judge(self, data: DataSet, backbone: Backbone, processor: Processor) -> Judge | None:
         """`watch` asked of the module as it is at that moment; None where the loss is looked at."""

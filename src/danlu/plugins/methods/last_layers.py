@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from pydantic import Field
 from torch import nn
 
+from danlu.blocks import layers
 from danlu.contracts import Method
 from danlu.core.errors import RecipeError
 
@@ -33,32 +34,14 @@ class LastLayers(Method):
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """`requires_grad` of every weight, set. Raises RecipeError when there are fewer layers than to be trained."""
-        layers = _layers(model)
-        if self.layers > len(layers):
-            what = f"{self.layers} layers are to be trained, and the model has {len(layers)}: {', '.join(layers)}"
-            raise RecipeError(what, where="method.last_layers.layers", do=f"layers={max(len(layers) - 1, 0)}")
-        trained = layers[len(layers) - self.layers :]
+        found = layers.names(model)
+        if self.layers > len(found):
+            what = f"{self.layers} layers are to be trained, and the model has {len(found)}: {', '.join(found)}"
+            raise RecipeError(what, where="method.last_layers.layers", do=f"layers={max(len(found) - 1, 0)}")
+        trained = found[len(found) - self.layers :]
         names = [name for name, _ in model.named_parameters()]
-        places = [place for place, name in enumerate(names) if _below(name, trained or layers)]
+        places = [place for place, name in enumerate(names) if layers.below(name, trained or found)]
         first = min(places) if trained else max(places, default=len(names) - 1) + 1
         for place, (name, weight) in enumerate(model.named_parameters()):
             weight.requires_grad = place >= first or any(name.startswith(beginning) for beginning in self.also)
         return model
-
-
-def _below(name: str, modules: list[str]) -> bool:
-    return any(not module or name.startswith(f"{module}.") for module in modules)
-
-
-def _layers(model: nn.Module) -> list[str]:
-    """The names of the modules that follow one another; each holds weights."""
-    found: dict[str, list[str]] = {}
-    for name, part in model.named_modules():
-        if isinstance(part, nn.ModuleList | nn.Sequential) and not _below(name, list(found)):
-            found[name] = [
-                f"{name}.{k}".lstrip(".") for k, layer in part.named_children() if any(True for _ in layer.parameters())
-            ]
-    longest = max(found.values(), key=len, default=[])
-    if len(longest) > 1:
-        return longest
-    return [name for name, part in model.named_children() if any(True for _ in part.parameters())]

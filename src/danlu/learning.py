@@ -1,0 +1,66 @@
+"""The promises of what of a model is trained; to be imported from `contracts.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from danlu.core.settings import Plugin
+from danlu.values import Arrays, Example, Head
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from danlu.contracts import Technique
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is known before the first step: the shape of an answer with its labels, the processor, the examples."""
+
+    head: Head
+    processor: Any
+    train: Sequence[Example]
+    validation: Sequence[Example] = ()
+
+
+class Method(Plugin):
+    """What of a model is trained, and how its structure changes for that. It never knows the task."""
+
+    family: ClassVar[str] = "methods"
+    tolerance: ClassVar[float] = 0.0
+    """How far merged answers may lie from unmerged ones (`Task.distance`)."""
+    lr: ClassVar[float] = 5e-5
+    """The highest learning rate on pretrained weights, where a recipe names none."""
+    steps: ClassVar[int | None] = None
+    """How many steps, where a recipe names neither steps nor epochs."""
+    trains: ClassVar[bool] = True
+    """False for one that is meant to train nothing: `begin` says all there is to say."""
+
+    def resolve(self, fresh: list[str]) -> Method:
+        """This method, told which weights of the model are still random."""
+        return self
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Change structure and `requires_grad` only; replayed on load. Must not read weights."""
+        return model
+
+    def begin(self, model: nn.Module, given: Beginning) -> None:
+        """Give weights of its own their first values, before the first step; not replayed on load."""
+
+    def techniques(self) -> tuple[Technique, ...]:
+        """What it does at the moments of a step, before the techniques of the recipe."""
+        return ()
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The model without the method's own parts, giving the same answers within `tolerance`."""
+        return model
+
+    def changes_structure(self) -> bool:
+        """Whether `wrap` changes the set of weight names, so that it must be replayed on load."""
+        return type(self).merge is not Method.merge
+
+    def without(self, model: nn.Module) -> Callable[..., Arrays] | None:
+        """The model as it is now, frozen and in eval mode; None: the caller keeps a frozen copy."""
+        return None
