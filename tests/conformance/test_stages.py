@@ -9,7 +9,7 @@ OPTIONS = {"prepare": {"source": "synthetic", "task": "text_classification"}, "p
 
 
 def test_all_are_found():
-    assert len(found("stages")) == 7
+    assert len(found("stages")) == 8
 
 
 @pytest.mark.parametrize("check", checks.checks_for("stages"), ids=lambda check: check.__name__)

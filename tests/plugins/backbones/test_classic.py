@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from danlu.blocks.ensembles import Processors
 from danlu.blocks.hashed_grams import NOTHING, HashedGrams
 from danlu.contracts import Backbone
 from danlu.core import plugin
-from danlu.core.errors import DataError
+from danlu.core.errors import DataError, RecipeError
 from danlu.plugins.backbones.linear_svm import LinearSvm
 from danlu.plugins.backbones.naive_bayes import NaiveBayes
 from danlu.plugins.tasks.text_classification import TextClassification
@@ -23,7 +24,11 @@ COUNTING = ("naive_bayes", "linear_svm")
 
 
 def conforming(folder):
-    return {**{name: {"grams": 500} for name in COUNTING}, "fasttext": {"buckets": 2000, "dropout": 0.0}}
+    return {
+        **{name: {"grams": 500} for name in COUNTING},
+        "fasttext": {"buckets": 2000, "dropout": 0.0},
+        "ensemble": {"members": ({"fasttext": {"buckets": 500}}, {"text_mlp": {"size": "tiny", "dropout": 0.0}})},
+    }
 
 
 def made(name):
@@ -106,7 +111,7 @@ def test_labels_that_hold_together_are_each_learnt_by_themselves(name):
     assert np.mean(right) > 0.7
 
 
-@pytest.mark.parametrize("name", [*COUNTING, "fasttext"])
+@pytest.mark.parametrize("name", [*COUNTING, "fasttext", "ensemble"])
 def test_onnx_gives_the_same_answers(name, tmp_path):
     subject = Subject(plugin.load("runtimes", "onnx")(), tmp_path, {"backbones": made(name)})
     forms.check_it_agrees_on_lengths_not_heard(subject)
@@ -150,3 +155,19 @@ def test_a_filter_sees_the_order_and_a_mean_does_not():
         torch.manual_seed(0)
         a, b = Trial.of(TextClassification(), Backbone.choose({name: {"size": "tiny"}})).predictor()(texts)
         assert (abs(a["confidence"] - b["confidence"]) < 1e-6) == same
+
+
+def test_members_that_count_are_not_trained_together():
+    both = Backbone.choose({"ensemble": ["fasttext", "naive_bayes"]})
+    with pytest.raises(RecipeError, match="naive_bayes counts instead of descending"):
+        Trial.of(TextClassification(), both)
+
+
+def test_a_list_of_members_that_is_broken(tmp_path):
+    for told in ("[]", '{"processors": [["fasttext", 1]], "read": [0, 3]}'):
+        (tmp_path / "ensemble.json").write_text(told)
+        with pytest.raises(DataError, match="the list of members can't be read"):
+            Processors.load(tmp_path)
+    (tmp_path / "ensemble.json").write_text('{"processors": [["this:s", 1]], "read": [0]}')
+    with pytest.raises(DataError, match="a model does not choose what is imported"):
+        Processors.load(tmp_path)
