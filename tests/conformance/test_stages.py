@@ -5,7 +5,11 @@ from danlu.core import plugin
 from danlu.testing import checks
 from danlu.testing.subject import Subject
 
-OPTIONS = {"prepare": {"source": "synthetic", "task": "text_classification"}, "publish": {"name": "a-model"}}
+OPTIONS = {
+    "prepare": {"source": "synthetic", "task": "text_classification"},
+    "publish": {"name": "a-model"},
+    "ensemble": {"models": ["a", "b"]},
+}
 
 
 def test_all_are_found():

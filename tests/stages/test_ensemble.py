@@ -174,7 +174,7 @@ def test_it_is_compressed_verified_published_and_asked_like_a_model(tmp_path):
     [
         ("$a", "models"),
         (["$a"], "at least 2"),
-        (None, "models: must be given"),
+        (None, "whole.models: ensemble needs it"),
         (["$a", "$c"], r"there is no step 'c' above it"),
         (["$a", "$data"], "wants a model, but data makes a dataset"),
     ],

@@ -33,9 +33,12 @@ class HashedGrams:
 
     pad: ClassVar[Mapping[str, float]] = {"buckets": NOTHING}
 
-    def inputs(self, x: str, limit: int | None = None) -> dict[str, Any]:
-        """`buckets` int64 [grams], from 1: CRC-32 of each gram; `limit` is of words. Nothing alone without a word."""
-        found = grams(x, limit)
+    def inputs(self, x: str | tuple[str, str], limit: int | None = None) -> dict[str, Any]:
+        """`buckets` int64 [grams], from 1: CRC-32 of each gram; `limit` is of words. Nothing alone without a word.
+
+        Two texts are read as one.
+        """
+        found = grams(x if isinstance(x, str) else "\n".join(x), limit)
         runs = [run for word in found if " " not in word for run in self._runs(f"<{word}>")]
         ids = [1 + zlib.crc32(gram.encode("utf-8", "replace")) % self.buckets for gram in (*found, *runs)]
         return {"buckets": np.array(ids or [NOTHING], dtype=np.int64)}

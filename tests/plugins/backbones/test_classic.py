@@ -131,6 +131,7 @@ def test_a_misspelt_word_shares_its_letters():
     assert shared(whole, "wonderful", "wonderfull") > 10
     assert shared(bare, "wonderful", "wonderfull") == 0
     assert len(bare.inputs("not good")["buckets"]) == 3, "two words and the pair"
+    assert shared(whole, ("not", "good"), "not good") == len(set(whole.inputs("not good")["buckets"]))
     assert whole.inputs("...")["buckets"].tolist() == [NOTHING]
     assert max(HashedGrams(7, 3, 5).inputs("a long text of several words")["buckets"]) <= 7
 
