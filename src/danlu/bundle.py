@@ -163,7 +163,7 @@ def load(folder: Path, *, batch_size: int = 32, check: bool = True, threads: int
     if threads and "threads" in form.settings:
         form = form.model_copy(update={"settings": {**form.settings, "threads": threads}})
     runtime: Runtime = _chosen(form, folder)
-    processor = _processor(description.backbone, folder)
+    processor = load_processor(description.backbone, folder)
 
     def module() -> tuple[nn.Module, Backbone]:
         backbone: Backbone = _chosen(description.backbone, folder)
@@ -202,8 +202,8 @@ def _replay(description: Description, folder: Path, backbone: Backbone, task: Ta
     return filled
 
 
-def _processor(backbone: Part, folder: Path) -> Processor:
-    """The processor, by the class that the index names: that spares importing the backbone."""
+def load_processor(backbone: Part, folder: Path) -> Processor:
+    """The processor, by the class that the index names: that spares importing the backbone. Raises DataError."""
     module, _, name = _entry(backbone, folder).facts["processor_class"].partition(":")
     processor: Processor = getattr(plugin.lazy(module), name).load(folder)
     return processor
@@ -271,7 +271,7 @@ def save_form(
     """
     source = describe(of)
     with _whole(folder) as temp:
-        _processor(source.backbone, of).save(temp)
+        load_processor(source.backbone, of).save(temp)
         write(temp)
         _write(temp, backbone=source.backbone, task=source.task, runtime=runtime, compressed=compressed)
 

@@ -5,11 +5,15 @@ from danlu.core import plugin
 from danlu.testing import checks
 from danlu.testing.subject import Subject
 
-OPTIONS = {"prepare": {"source": "synthetic", "task": "text_classification"}, "publish": {"name": "a-model"}}
+OPTIONS = {
+    "prepare": {"source": "synthetic", "task": "text_classification"},
+    "publish": {"name": "a-model"},
+    "ensemble": {"models": ["a", "b"]},
+}
 
 
 def test_all_are_found():
-    assert len(found("stages")) == 7
+    assert len(found("stages")) == 8
 
 
 @pytest.mark.parametrize("check", checks.checks_for("stages"), ids=lambda check: check.__name__)

@@ -40,7 +40,7 @@ _BASES = (
     "core/plugin.py", "blocks/confusion.py", "training/settings.py", "training/teaching.py", "blocks/file_source.py",
     "blocks/delimited_source.py", "blocks/media_source.py", "blocks/augment.py", "blocks/picture_changes.py",
     "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py", "blocks/recurrent.py", "blocks/text_task.py",
-    "blocks/adapting.py", "blocks/described.py", "blocks/ranking_task.py",
+    "blocks/adapting.py", "blocks/described.py", "blocks/ranking_task.py", "blocks/linear_grams.py",
 )  # fmt: skip
 
 

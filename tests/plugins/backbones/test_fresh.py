@@ -15,7 +15,7 @@ from danlu.testing.subject import Subject
 
 SHORT = {"positions": 64, "dropout": 0.0}
 OF_TRANSFORMERS = ("bert", "roberta", "modern", "gpt2", "llama")
-TEXTS = (*OF_TRANSFORMERS, "lstm", "gru")
+TEXTS = (*OF_TRANSFORMERS, "lstm", "gru", "text_cnn", "text_mlp")
 PICTURES = ("resnet", "mlp")
 
 
