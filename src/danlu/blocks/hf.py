@@ -252,12 +252,11 @@ def body(model: nn.Module) -> nn.Module:
     if found is None or found is model or not hasattr(found, "get_input_embeddings"):
         what = "the model gives no vectors of tokens, so there are no sentence vectors to compare"
         raise RecipeError(what, where="backbone", do="backbone={pretrained: asset:minilm}")
+    plain: dict[Any, Any] = {_FirstTokenAttention: BertSelfAttention, _FirstTokenOutput: BertSelfOutput}
     for part in found.modules():
-        if isinstance(part, _FirstTokenAttention):
-            part.__class__ = BertSelfAttention
-        elif isinstance(part, _FirstTokenOutput):
-            part.__class__ = BertSelfOutput
-    return found
+        part.__class__ = plain.get(type(part), type(part))
+    whole: nn.Module = found
+    return whole
 
 
 class _FirstTokenAttention(BertSelfAttention):
