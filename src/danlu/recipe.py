@@ -25,7 +25,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Recipe:
     path: Path | None = None
     text: str = ""
     overrides: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What was written, with its steps spelled out and the overrides in their places: a recipe as a mapping."""
 
     def plan(self) -> Plan:
         """What would be run, in order."""
@@ -77,18 +79,27 @@ def load(
     source: Path | str | Mapping[str, Any],
     overrides: Sequence[str] = (),
     imports: Sequence[Path | str] = (),
+<<<<<<< HEAD
     versions: Versions | None = None,
+=======
+    base: Path | None = None,
+>>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
 ) -> Recipe:
     """Read and check a recipe: a file's path, or the same as a mapping.
 
     `overrides` are `step.option=value`; `imports` are Python files with plug-ins of your own. Relative paths start at
+<<<<<<< HEAD
     the recipe's folder, those in overrides and `imports` at the working folder. `versions` tells what a model's
     `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults with all that is
     wrong, or RecipeError when it is not a recipe at all.
+=======
+    the recipe's folder (of a mapping: at `base`), those in overrides and `imports` at the working folder. Raises
+    RecipeFaults with all that is wrong, or RecipeError when it is not a recipe at all.
+>>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
     """
     if isinstance(source, Mapping):
         path, data = None, _plain(source)
-        text = _written(data)
+        text = written(data)
     else:
         path = Path(source)
         text = document.read(path)
@@ -97,7 +108,11 @@ def load(
     if not isinstance(data, Mapping):
         what = "is empty" if data is None else f"must be a mapping of keys, not {shown(data)}"
         raise RecipeError(what, where=where, do="danlu new --data my.csv writes one to start from")
+<<<<<<< HEAD
     reader = _Reader(dict(data), path.absolute().parent if path else Path.cwd(), versions)
+=======
+    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd())
+>>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
     recipe = reader.recipe(path, text, overrides, imports)
     if reader.faults:
         raise RecipeFaults(reader.faults, where=where)
@@ -115,10 +130,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _written(data: Mapping[str, Any]) -> str:
+def written(data: Mapping[str, Any]) -> str:
+    """A recipe that is given as a mapping, as the text of a file."""
     out = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # steps run in their order
     yaml.dump(data, out)
     return out.getvalue()
 
@@ -136,11 +153,13 @@ class _Reader:
         read = self.read_overrides(overrides)
         for override in [o for o in read if len(o.path) == 1 and o.path[0] in _TOP]:
             self.data[override.path[0]] = override.value
+        head = {key: self.data[key] for key in _TOP if key in self.data and key != "steps"}
         self.import_files(imports)
         short = self.expand(publish=bool(path or self.data.get("name")))
         steps = self.steps()
         for override in read:
             self.override(steps, override, short)
+        given = {**head, "steps": copy.deepcopy(steps)}
         top = {key: self.top(key) for key in _TOP if key in self.data and key != "steps"}
         name = top.get("name") or (_slug(path.stem) if path else "")
         if name and not _NAME.fullmatch(name):
@@ -148,7 +167,7 @@ class _Reader:
         for step, options in steps.items():
             self.step(step, options, {"name": name or None, **{key: top.get(key) for key in ("seed", "description")}})
         self.combinations()
-        return Recipe(name, top.get("seed") or 0, tuple(self.done), path, text, tuple(overrides))
+        return Recipe(name, top.get("seed") or 0, tuple(self.done), path, text, tuple(overrides), given)
 
     def fault(self, where: str, what: str, do: str = "") -> None:
         self.faults.append(Fault(where, what, do))
