@@ -27,6 +27,7 @@ registry_store = lazy("danlu.registry.store")
 summary = lazy("danlu.blocks.summary")
 following = lazy("danlu.training.following")
 searching = lazy("danlu.tuning.search")
+advising = lazy("danlu.tuning.advice")
 spaces = lazy("danlu.tuning.space")
 
 
@@ -169,6 +170,17 @@ def run(
         for tracker in listening:
             tracker.close()
     return Run(checked.name, place, artifacts, tuple(reused))
+
+
+def advise(recipe: Path | str | Mapping[str, Any], *overrides: str) -> dict[str, Any]:
+    """Which backbone and method suit a recipe (or a CSV or TSV file), with time, memory and risks; nothing is trained.
+
+    Returns `{name, data, machine, advice: [{about, choice, why, override}], risks: [{what, why, do}]}`. Raises
+    RecipeError for a recipe that trains nothing, DataError for rows that can't be read.
+    """
+    machine.tune_threads_env()
+    found: dict[str, Any] = advising.advise(recipe, overrides)
+    return found
 
 
 def tune(

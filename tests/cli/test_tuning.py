@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("optuna")
-
 RECIPE = {
     "name": "d",
     "steps": {
@@ -17,6 +15,7 @@ RECIPE = {
 
 
 def test_a_tune_prints_its_table_its_advice_and_where_all_lies(danlu, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d.yaml").write_text(json.dumps(RECIPE))
     said = danlu("tune", "d.yaml", "--minutes", 5, "--trials", 1, "--store", "s")
@@ -32,6 +31,17 @@ def test_a_tune_prints_its_table_its_advice_and_where_all_lies(danlu, tmp_path, 
     assert told["metric"] == "accuracy"
     assert [one["role"] for one in told["trials"]] == ["trial", "baseline"]
     assert told["test"]["accuracy"]["low"] < told["test"]["accuracy"]["value"] < told["test"]["accuracy"]["high"]
+
+
+def test_advice_is_a_table_or_json(danlu, tmp_path):
+    (tmp_path / "d.yaml").write_text(json.dumps(RECIPE))
+    said = danlu("advise", tmp_path / "d.yaml")
+    assert said.code == 0
+    assert "mlp tiny" in said.out
+    assert "tuned.method=full" in said.out
+    told = danlu("advise", tmp_path / "d.yaml", "--json").json
+    assert [one["about"] for one in told["advice"]] == ["backbone", "method", "time", "memory"]
+    assert told["data"]["rows"] == 1797
 
 
 def test_a_recipe_with_a_fault_is_told_as_by_check(danlu, tmp_path):

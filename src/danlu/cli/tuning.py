@@ -1,10 +1,11 @@
-"""`danlu tune`: a better training for a recipe, found within a budget."""
+"""`danlu advise` and `danlu tune`: which training suits data and machine, told at once or found within a budget."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,33 @@ from danlu.core.plugin import lazy
 api = lazy("danlu.api")
 
 _COLUMNS = ("#", "quality (95 %)", "time", "memory", "size", "latency", "trained weights", "what")
+
+
+def advise(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or a CSV or TSV file.", metavar="RECIPE")],
+    overrides: OverrideArgument = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in seconds which backbone and method suit data and machine, what they cost, and what may go wrong.
+
+    Nothing is trained. Each line has its reason, and the override to paste.
+
+    Example:  danlu advise my.yaml
+    """
+    told = api.advise(recipe, *overrides or [])
+    if as_json:
+        print_json(told)
+        return
+    data = told["data"]
+    labels = f", {len(data['labels'])} labels" if data["labels"] else ""
+    language = f", language {data['language']}" if data["language"] else ""
+    say(f"{told['name']}: {data['rows']:,} rows, {data['task']}{labels}{language}\n")
+    table(
+        ["about", "advice", "override", "why"],
+        [(a["about"], a["choice"], a["override"], a["why"]) for a in told["advice"]],
+    )
+    say()
+    table(["risk", "what to do", "why"], [(r["what"], r["do"], r["why"]) for r in told["risks"]])
 
 
 def tune(

@@ -250,11 +250,11 @@ def of(ask: Ask, language: str = "") -> Space:
     if own["backbone"] is None:
         backbones[_OWN] = "pretrained"  # a base of another step: its methods are those of trained weights
     elif own["backbone"].entry.gives.get("learning") == "descent":
-        backbones[_label(own["backbone"].plain())] = None
+        backbones[label(own["backbone"].plain())] = None
     if "base" not in step.inputs:
         name = own["backbone"].name if own["backbone"] else ""
         others = [*_weights(given, language, left_out), *(one for one in _small(given) if one != name)]
-        backbones |= {_label(value): value for value in others if _label(value) not in backbones}
+        backbones |= {name: one for one in others if (name := label(one)) not in backbones}
     draft = Space(ask, step.name, step.inputs["dataset"], backbones, (), {}, (), tuple(left_out))
     return _checked(draft, given)
 
@@ -264,17 +264,17 @@ def _checked(draft: Space, given: Mapping[str, str]) -> Space:
     counting = [e for e in fitting("backbones", given) if e.gives.get("learning", "descent") != "descent"]
     baselines = tuple(e.name for e in counting if _fits(draft, draft.baseline(e.name)))
     methods = {}
-    for label, value in draft.backbones.items():
-        own = [draft.own["method"].name] if value is None or label == _OWN else []
-        trained = draft._entry(label).name == "pretrained"
+    for named, value in draft.backbones.items():
+        own = [draft.own["method"].name] if value is None or named == _OWN else []
+        trained = draft._entry(named).name == "pretrained"
         names = dict.fromkeys([*own, *(METHODS if trained else ("full",))])
-        more = [] if value is None or label == _OWN else [f"{draft.step}.backbone={_written(value)}"]
+        more = [] if value is None or named == _OWN else [f"{draft.step}.backbone={_written(value)}"]
         fits = [name for name in names if _fits(draft, [*more, f"{draft.step}.method={name}"])]
         if fits:
-            methods[label] = tuple(fits)
+            methods[named] = tuple(fits)
     tried = () if draft.own["techniques"] else TECHNIQUES
     techniques = tuple(t for t in tried if _fits(draft, [f"{draft.step}.techniques=[{t}]"]))
-    backbones = {label: draft.backbones[label] for label in methods}
+    backbones = {named: draft.backbones[named] for named in methods}
     return replace(draft, backbones=backbones, baselines=baselines, methods=methods, techniques=techniques)
 
 
@@ -292,7 +292,7 @@ def _gives(recipe: recipes.Recipe, step: Step) -> dict[str, str]:
     return dict(data["task"].entry.gives)
 
 
-def _label(value: Any) -> str:
+def label(value: Any) -> str:
     """`pretrained minilm`, `gru`, `cnn small`: a backbone for people."""
     if not isinstance(value, Mapping):
         return str(value)
