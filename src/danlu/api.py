@@ -179,7 +179,8 @@ def advise(recipe: Path | str | Mapping[str, Any], *overrides: str) -> dict[str,
     RecipeError for a recipe that trains nothing, DataError for rows that can't be read.
     """
     machine.tune_threads_env()
-    found: dict[str, Any] = advising.advise(recipe, overrides)
+    path = None if isinstance(recipe, Mapping) else Path(recipe)
+    found: dict[str, Any] = advising.advise(recipe, overrides, published(None, path))
     return found
 
 
@@ -199,8 +200,8 @@ def tune(
     RecipeError where there is nothing to tune, or the budget is too small for one trial.
     """
     machine.tune_threads_env()
-    checked = check(recipe, *overrides, imports=imports)
-    asked = spaces.Ask(checked, tuple(imports))
+    checked = check(recipe, *overrides, imports=imports, store=store)
+    asked = spaces.Ask(checked, tuple(imports), published(store, checked.path))
     found: Tuned = searching.tune(
         asked, locate(store, checked.path), minutes=minutes, trials=trials, events=Events(listeners)
     )

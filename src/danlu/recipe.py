@@ -26,11 +26,8 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from danlu.core import assets, document, plugin
 from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacking
@@ -79,27 +76,19 @@ def load(
     source: Path | str | Mapping[str, Any],
     overrides: Sequence[str] = (),
     imports: Sequence[Path | str] = (),
-<<<<<<< HEAD
     versions: Versions | None = None,
-=======
     base: Path | None = None,
->>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
 ) -> Recipe:
     """Read and check a recipe: a file's path, or the same as a mapping.
 
     `overrides` are `step.option=value`; `imports` are Python files with plug-ins of your own. Relative paths start at
-<<<<<<< HEAD
-    the recipe's folder, those in overrides and `imports` at the working folder. `versions` tells what a model's
-    `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults with all that is
-    wrong, or RecipeError when it is not a recipe at all.
-=======
-    the recipe's folder (of a mapping: at `base`), those in overrides and `imports` at the working folder. Raises
-    RecipeFaults with all that is wrong, or RecipeError when it is not a recipe at all.
->>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
+    the recipe's folder (of a mapping: at `base`), those in overrides and `imports` at the working folder. `versions`
+    tells what a model's `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults
+    with all that is wrong, or RecipeError when it is not a recipe at all.
     """
     if isinstance(source, Mapping):
         path, data = None, _plain(source)
-        text = written(data)
+        text = document.written(data)
     else:
         path = Path(source)
         text = document.read(path)
@@ -108,11 +97,7 @@ def load(
     if not isinstance(data, Mapping):
         what = "is empty" if data is None else f"must be a mapping of keys, not {shown(data)}"
         raise RecipeError(what, where=where, do="danlu new --data my.csv writes one to start from")
-<<<<<<< HEAD
-    reader = _Reader(dict(data), path.absolute().parent if path else Path.cwd(), versions)
-=======
-    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd())
->>>>>>> 288c876 (Tune a recipe within a budget: baselines, Optuna, one look at the test)
+    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd(), versions)
     recipe = reader.recipe(path, text, overrides, imports)
     if reader.faults:
         raise RecipeFaults(reader.faults, where=where)
@@ -128,16 +113,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def written(data: Mapping[str, Any]) -> str:
-    """A recipe that is given as a mapping, as the text of a file."""
-    out = StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # steps run in their order
-    yaml.dump(data, out)
-    return out.getvalue()
 
 
 class _Reader:

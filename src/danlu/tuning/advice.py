@@ -29,7 +29,7 @@ from danlu.core.canonical import plain
 from danlu.core.combine import fitting
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.plan import Step
-from danlu.core.resolve import Choice, resolve
+from danlu.core.resolve import Choice, Versions, resolve
 from danlu.training.dry import spoken
 from danlu.training.job import lengths
 from danlu.tuning.space import label
@@ -45,14 +45,16 @@ _OPTIMIZER = 8
 _TABLES = (".csv", ".tsv", ".txt")
 
 
-def advise(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+def advise(
+    source: Path | str | Mapping[str, Any], overrides: Sequence[str] = (), versions: Versions | None = None
+) -> dict[str, Any]:
     """Advice on a recipe, or on a CSV or TSV file, in JSON values; nothing is trained or written.
 
     `{name, data, machine, advice: [{about, choice, why, override}], risks: [{what, why, do}]}`. Raises RecipeError for
     a recipe that trains nothing, DataError for rows that can't be read.
     """
     drafted = isinstance(source, str | Path) and Path(source).suffix.lower() in _TABLES
-    checked = recipe.load(_drafted(Path(str(source))) if drafted else source, overrides)
+    checked = recipe.load(_drafted(Path(str(source))) if drafted else source, overrides, versions=versions)
     training = [step for step in checked.steps if step.stage.name == "finetune"]
     if not training:
         raise RecipeError("it has no step that trains", where=str(checked.path or "recipe"), do="add {do: finetune}")

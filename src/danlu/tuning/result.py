@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from danlu import recipe as recipes
 from danlu.blocks.report.tune_page import tune_page
 from danlu.contracts import Metric
+from danlu.core import document
 from danlu.core.artifact import Store
 from danlu.core.canonical import plain
 from danlu.core.errors import RecipeFaults
@@ -198,7 +199,7 @@ def _text(given: Mapping[str, Any], here: Space, best: Outcome, dropped: Sequenc
     source = here.recipe.path.name if here.recipe.path else here.recipe.name
     head = [f"Found by `danlu tune` for {source}: {best.what}.", f"On the validation rows: {_line(best, metric)}."]
     head += [f"Left out, since they do not go with it: {', '.join(dropped)}."] if dropped else []
-    return "".join(f"# {printable(line)}\n" for line in head) + recipes.written(given)
+    return "".join(f"# {printable(line)}\n" for line in head) + document.written(given)
 
 
 def _line(best: Outcome, metric: str) -> str:

@@ -18,7 +18,7 @@ from danlu.core import assets, plugin
 from danlu.core.combine import fitting
 from danlu.core.errors import RecipeError, RecipeFaults
 from danlu.core.plan import Plan, Step
-from danlu.core.resolve import Typed
+from danlu.core.resolve import Typed, Versions
 from danlu.training.settings import FROM_SCRATCH
 
 METHODS = ("full", "lora", "last_layers", "adapter")
@@ -42,6 +42,8 @@ class Ask:
 
     recipe: recipes.Recipe
     imports: tuple[Path | str, ...] = ()
+    versions: Versions | None = None
+    """What tells of published versions that it names."""
 
     @property
     def base(self) -> Path:
@@ -54,7 +56,7 @@ class Ask:
 
     def load(self, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> recipes.Recipe:
         """A mapping like `given`, checked. Raises RecipeFaults."""
-        return recipes.load(given, overrides, self.imports, self.base)
+        return recipes.load(given, overrides, self.imports, self.versions, self.base)
 
 
 def settled(value: Any) -> Any:
