@@ -33,7 +33,7 @@ def test_importing_danlu_is_cheap():
 
 
 def test_what_can_be_imported():
-    assert danlu.__all__ == ["Model", "Run", "check", "load", "run"]
+    assert danlu.__all__ == ["Model", "Run", "advise", "check", "load", "run", "tune"]
     assert set(danlu.__all__) <= set(dir(danlu))
     assert danlu.run is api.run
     with pytest.raises(AttributeError, match="module 'danlu' has no attribute 'fly'"):

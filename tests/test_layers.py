@@ -22,7 +22,7 @@ LAYERS = {
     ),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
-    **dict.fromkeys(("recipe", "draft", "data_check", "data_label"), 4),
+    **dict.fromkeys(("recipe", "draft", "data_check", "data_label", "tuning"), 4),
     **dict.fromkeys(("cli", "api", "__init__", "__main__"), 5),
 }
 ENGINES = ("training", "registry", "serving")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from danlu.core.plugin import lazy
 
 if TYPE_CHECKING:
-    from danlu.api import Model, Run, check, load, run
+    from danlu.api import Model, Run, advise, check, load, run, tune
 
-__all__ = ["Model", "Run", "check", "load", "run"]
+__all__ = ["Model", "Run", "advise", "check", "load", "run", "tune"]
 
 _api = lazy("danlu.api")
 

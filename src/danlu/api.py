@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from danlu import recipe as recipes
 from danlu.core import launch, machine, plugin
@@ -19,10 +19,16 @@ from danlu.core.files import disk_faults
 from danlu.core.plugin import lazy
 from danlu.core.resolve import Published, Versions, resolve
 
+if TYPE_CHECKING:
+    from danlu.tuning.result import Tuned
+
 bundle = lazy("danlu.bundle")
 registry_store = lazy("danlu.registry.store")
 summary = lazy("danlu.blocks.summary")
 following = lazy("danlu.training.following")
+searching = lazy("danlu.tuning.search")
+advising = lazy("danlu.tuning.advice")
+spaces = lazy("danlu.tuning.space")
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,42 @@ def run(
         for tracker in listening:
             tracker.close()
     return Run(checked.name, place, artifacts, tuple(reused))
+
+
+def advise(recipe: Path | str | Mapping[str, Any], *overrides: str) -> dict[str, Any]:
+    """Which backbone and method suit a recipe (or a CSV or TSV file), with time, memory and risks; nothing is trained.
+
+    Returns `{name, data, machine, advice: [{about, choice, why, override}], risks: [{what, why, do}]}`. Raises
+    RecipeError for a recipe that trains nothing, DataError for rows that can't be read.
+    """
+    machine.tune_threads_env()
+    path = None if isinstance(recipe, Mapping) else Path(recipe)
+    found: dict[str, Any] = advising.advise(recipe, overrides, published(None, path))
+    return found
+
+
+def tune(
+    recipe: Path | str | Mapping[str, Any],
+    *overrides: str,
+    minutes: float = 20.0,
+    trials: int | None = None,
+    store: Path | str | None = None,
+    imports: Sequence[Path | str] = (),
+    listeners: Sequence[Callable[[Event], None]] = (),
+) -> Tuned:
+    """Find a better training for a recipe within a budget: baselines, then backbones, methods and settings.
+
+    Trials are judged on the validation rows; the test rows are looked at once, for the winner. `trials` is how many to
+    try at most. A tune that was stopped goes on with what it found, and `minutes` count all its sessions. Raises
+    RecipeError where there is nothing to tune, or the budget is too small for one trial.
+    """
+    machine.tune_threads_env()
+    checked = check(recipe, *overrides, imports=imports, store=store)
+    asked = spaces.Ask(checked, tuple(imports), published(store, checked.path))
+    found: Tuned = searching.tune(
+        asked, locate(store, checked.path), minutes=minutes, trials=trials, events=Events(listeners)
+    )
+    return found
 
 
 def _wrong(where: str, wanted: str, given: Any, do: str) -> RecipeError:

@@ -25,12 +25,9 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from io import StringIO
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from danlu.core import assets, document, plugin
 from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacking
@@ -67,6 +64,8 @@ class Recipe:
     path: Path | None = None
     text: str = ""
     overrides: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What was written, with its steps spelled out and the overrides in their places: a recipe as a mapping."""
 
     def plan(self) -> Plan:
         """What would be run, in order."""
@@ -78,17 +77,18 @@ def load(
     overrides: Sequence[str] = (),
     imports: Sequence[Path | str] = (),
     versions: Versions | None = None,
+    base: Path | None = None,
 ) -> Recipe:
     """Read and check a recipe: a file's path, or the same as a mapping.
 
     `overrides` are `step.option=value`; `imports` are Python files with plug-ins of your own. Relative paths start at
-    the recipe's folder, those in overrides and `imports` at the working folder. `versions` tells what a model's
-    `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults with all that is
-    wrong, or RecipeError when it is not a recipe at all.
+    the recipe's folder (of a mapping: at `base`), those in overrides and `imports` at the working folder. `versions`
+    tells what a model's `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults
+    with all that is wrong, or RecipeError when it is not a recipe at all.
     """
     if isinstance(source, Mapping):
         path, data = None, _plain(source)
-        text = _written(data)
+        text = document.written(data)
     else:
         path = Path(source)
         text = document.read(path)
@@ -97,7 +97,7 @@ def load(
     if not isinstance(data, Mapping):
         what = "is empty" if data is None else f"must be a mapping of keys, not {shown(data)}"
         raise RecipeError(what, where=where, do="danlu new --data my.csv writes one to start from")
-    reader = _Reader(dict(data), path.absolute().parent if path else Path.cwd(), versions)
+    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd(), versions)
     recipe = reader.recipe(path, text, overrides, imports)
     if reader.faults:
         raise RecipeFaults(reader.faults, where=where)
@@ -115,14 +115,6 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _written(data: Mapping[str, Any]) -> str:
-    out = StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.dump(data, out)
-    return out.getvalue()
-
-
 class _Reader:
     """Reads one recipe, collecting its faults."""
 
@@ -136,11 +128,13 @@ class _Reader:
         read = self.read_overrides(overrides)
         for override in [o for o in read if len(o.path) == 1 and o.path[0] in _TOP]:
             self.data[override.path[0]] = override.value
+        head = {key: self.data[key] for key in _TOP if key in self.data and key != "steps"}
         self.import_files(imports)
         short = self.expand(publish=bool(path or self.data.get("name")))
         steps = self.steps()
         for override in read:
             self.override(steps, override, short)
+        given = {**head, "steps": copy.deepcopy(steps)}
         top = {key: self.top(key) for key in _TOP if key in self.data and key != "steps"}
         name = top.get("name") or (_slug(path.stem) if path else "")
         if name and not _NAME.fullmatch(name):
@@ -148,7 +142,7 @@ class _Reader:
         for step, options in steps.items():
             self.step(step, options, {"name": name or None, **{key: top.get(key) for key in ("seed", "description")}})
         self.combinations()
-        return Recipe(name, top.get("seed") or 0, tuple(self.done), path, text, tuple(overrides))
+        return Recipe(name, top.get("seed") or 0, tuple(self.done), path, text, tuple(overrides), given)
 
     def fault(self, where: str, what: str, do: str = "") -> None:
         self.faults.append(Fault(where, what, do))

@@ -25,6 +25,7 @@ from danlu.cli import (
     schema,
     serve,
     transfer,
+    tuning,
 )
 from danlu.cli.output import holding_stdout, note, print_json, say
 from danlu.core.errors import DanluError, RecipeFaults
@@ -60,6 +61,8 @@ app.command("new", rich_help_panel=_RECIPES)(recipes.new)
 app.command("check", rich_help_panel=_RECIPES)(recipes.check)
 app.command("plan", rich_help_panel=_RECIPES)(recipes.plan)
 app.command("run", rich_help_panel=_RECIPES)(recipes.run)
+app.command("advise", rich_help_panel=_RECIPES)(tuning.advise)
+app.command("tune", rich_help_panel=_RECIPES)(tuning.tune)
 app.add_typer(runs.app, name="runs", rich_help_panel=_RECIPES)
 app.add_typer(data.app, name="data", rich_help_panel=_RECIPES)
 app.command("predict", rich_help_panel=_MODELS)(models.predict)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,13 @@ def nearest(path: Path) -> str:
         return f"; there is no folder {folder}"
     near = did_you_mean(path.name, [found.name for found in folder.iterdir()])
     return near if near.startswith("; did") else ""
+
+
+def written(data: Mapping[str, Any]) -> str:
+    """A recipe that is given as a mapping, as the text of a file."""
+    out = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # steps run in their order
+    yaml.dump(data, out)
+    return out.getvalue()

@@ -1,0 +1,325 @@
+"""What a tune may try: the baselines, and the backbones, methods and settings of the recipe's training.
+
+A candidate is a few overrides of the recipe, so that a trial is a run like any other, and what is found can be written
+down as a recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from danlu import recipe as recipes
+from danlu.core import assets, plugin
+from danlu.core.combine import fitting
+from danlu.core.errors import RecipeError, RecipeFaults
+from danlu.core.plan import Plan, Step
+from danlu.core.resolve import Typed, Versions
+from danlu.training.settings import FROM_SCRATCH
+
+METHODS = ("full", "lora", "last_layers", "adapter")
+"""Of the methods those that reach most (docs/methods.md); each further one thins out a search of a few trials."""
+TECHNIQUES = ("label_smoothing", "ema", "r_drop", "fgm")
+LOOKS = 4
+"""Looks at the validation rows in a trial, evenly: what the pruner judges by."""
+_ENCODERS = ("minilm",)
+"""Assets that are a pretrained encoder which `finetune` takes as it is."""
+_LENGTHS, _SIZES, _DROPOUTS = (0.5, 1.0, 2.0), (16, 32, 64), (0.0, 0.1, 0.2)
+_FACTORS = (0.3, 4.0)
+"""The learning rate is searched between these multiples of the recipe's, or of the method's own."""
+_OWN = "the recipe's"
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A recipe to tune, its overrides in their places, and the folder in which its relative paths start."""
+
+    recipe: recipes.Recipe
+    imports: tuple[Path | str, ...] = ()
+    versions: Versions | None = None
+    """What tells of published versions that it names."""
+
+    @property
+    def base(self) -> Path:
+        return self.recipe.path.absolute().parent if self.recipe.path else Path.cwd()
+
+    def given(self) -> dict[str, Any]:
+        """The recipe as a mapping of one's own."""
+        found: dict[str, Any] = settled(self.recipe.given)
+        return {"name": self.recipe.name, **found} if self.recipe.name else found
+
+    def load(self, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> recipes.Recipe:
+        """A mapping like `given`, checked. Raises RecipeFaults."""
+        return recipes.load(given, overrides, self.imports, self.versions, self.base)
+
+
+def settled(value: Any) -> Any:
+    """A copy in which paths that were typed start where they were typed."""
+    if isinstance(value, Mapping):
+        return {str(key): settled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [settled(item) for item in value]
+    if isinstance(value, Typed):
+        return str(Path(value).absolute()) if ("/" in value or "." in value) and Path(value).exists() else str(value)
+    return value
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be tried of one recipe."""
+
+    ask: Ask
+    step: str
+    """The step that trains."""
+    data: str
+    """The step whose data set it learns from."""
+    backbones: Mapping[str, Any]
+    """A name for people → what a recipe writes; None for the recipe's own, which is the first."""
+    baselines: tuple[str, ...]
+    methods: Mapping[str, tuple[str, ...]]
+    """Backbone's label → the methods that fit it."""
+    techniques: tuple[str, ...]
+    left_out: tuple[str, ...] = field(default=())
+    """What is not tried, and why."""
+    watch: str = ""
+    """The metric that every trial watches, where the recipe names none."""
+
+    @property
+    def recipe(self) -> recipes.Recipe:
+        """The recipe as it was asked for."""
+        return self.ask.recipe
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """The training's options as the recipe has them, defaults included."""
+        options: Mapping[str, Any] = _step(self.recipe, self.step).stage.settings
+        return options
+
+    def own_plain(self) -> dict[str, Any]:
+        """The same, in JSON values."""
+        return _step(self.recipe, self.step).stage.plain()
+
+    def words(self, params: Params) -> str:
+        """A candidate for people: what differs from one to the next."""
+        backbone = str(params["backbone"])
+        parts = [backbone, str(params[f"method of {backbone}"])]
+        entry, own = self._entry(backbone), backbone == next(iter(self.backbones))
+        parts.append(f"lr {self._rate(own, parts[1], entry) * params['lr']:.2g}")
+        parts += [f"{name} {value:g}" for name, value in self._length(params["length"]).items()]
+        parts += [f"batch {params['batch_size']}"] if "batch_size" in params else []
+        parts += [f"dropout {params['dropout']:g}"] if params.get("dropout") is not None else []
+        parts += [params["technique"]] if params.get("technique", "none") != "none" else []
+        return ", ".join(parts)
+
+    # ---- what a trial is ---------------------------------------------------------------------------------------------
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """The next candidate, asked of an Optuna trial."""
+        backbone = trial.suggest_categorical("backbone", list(self.backbones))
+        found = {
+            "backbone": backbone,
+            f"method of {backbone}": trial.suggest_categorical(f"method of {backbone}", list(self.methods[backbone])),
+            "lr": trial.suggest_float("lr", *_FACTORS, log=True),
+            "length": trial.suggest_categorical("length", list(_LENGTHS)),
+        }
+        if self.own["batch_size"] != "auto":
+            found["batch_size"] = trial.suggest_categorical("batch_size", self.sizes)
+        if "dropout" in self._entry(backbone).fields:
+            found["dropout"] = trial.suggest_categorical("dropout", [None, *_DROPOUTS])
+        if self.techniques:
+            found["technique"] = trial.suggest_categorical("technique", ["none", *self.techniques])
+        return found
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted({*_SIZES, int(self.own["batch_size"])})
+
+    def first(self) -> list[dict[str, Any]]:
+        """The candidates to begin with: the recipe as it is, a higher rate, its other methods, the other backbones."""
+        rest: dict[str, Any] = {"length": 1.0, "technique": "none", "dropout": None}
+        if self.own["batch_size"] != "auto":
+            rest["batch_size"] = self.own["batch_size"]
+        own, *others = self.backbones
+        made = [(own, method, rate) for method in self.methods[own] for rate in (1.0,)]
+        made[1:1] = [(own, self.methods[own][0], 2.0)]
+        made += [(label, self.methods[label][0], 1.0) for label in others]
+        return [{"backbone": b, f"method of {b}": method, "lr": rate, **rest} for b, method, rate in made]
+
+    def overrides(self, params: Params, rows: int) -> list[str]:
+        """A candidate as overrides of the recipe; `rows` are those it trains on."""
+        backbone = str(params["backbone"])
+        entry, method = self._entry(backbone), str(params[f"method of {backbone}"])
+        own = backbone == next(iter(self.backbones))
+        made: dict[str, Any] = {} if own else {"backbone": self.backbones[backbone]}
+        own_method = self.own["method"].name
+        if not (own and method == own_method):
+            made["method"] = method
+        if params.get("dropout") is not None:
+            made[f"backbone.{entry.name}.dropout"] = params["dropout"]
+        made |= self._length(params["length"])
+        made["lr"] = float(f"{self._rate(own, method, entry) * params['lr']:.3g}")
+        if "batch_size" in params:
+            made["batch_size"] = params["batch_size"]
+        if params.get("technique", "none") != "none":
+            made["techniques"] = [params["technique"]]
+        made |= self._looks(made, rows)
+        if self.watch:
+            made["watch"] = self.watch
+        return [f"{self.step}.{name}={_written(value)}" for name, value in made.items()]
+
+    def baseline(self, name: str) -> list[str]:
+        """A baseline as an override: the whole step, since a model that counts has no rate and no method."""
+        return [f"{self.step}={_written({'do': 'finetune', 'dataset': f'${self.data}', 'backbone': name})}"]
+
+    def trial(self, overrides: Sequence[str]) -> recipes.Recipe:
+        """The steps that a trial runs, the training and what it builds on. Raises RecipeFaults where it can't be so."""
+        return self.ask.load(part(self.ask, self.step), overrides)
+
+    def plan(self, overrides: Sequence[str]) -> Plan:
+        """A trial's plan; its runs have a name of their own, so that `danlu clean` keeps the recipe's."""
+        return replace(self.trial(overrides).plan(), name=f"{self.recipe.name}.tune", path=self.recipe.path)
+
+    # ---- parts of a candidate ----------------------------------------------------------------------------------------
+
+    def _entry(self, label: str) -> plugin.Entry:
+        value = self.backbones[label]
+        name = (
+            self.own["backbone"].name if value is None else next(iter(value)) if isinstance(value, Mapping) else value
+        )
+        return plugin.find("backbones", name)
+
+    def _rate(self, own: bool, method: str, entry: plugin.Entry) -> float:
+        """The rate that the search is centred on: the recipe's, else the method's, else that of fresh weights."""
+        given = self.own["lr"]
+        if own and method == self.own["method"].name and isinstance(given, float):
+            return given
+        found = plugin.find("methods", method).facts["lr"] if entry.name == "pretrained" else FROM_SCRATCH
+        return float(found) * float(self.own["optimizer"].entry.facts.get("lr_scale", 1.0))
+
+    def _length(self, factor: float) -> dict[str, Any]:
+        if self.own["steps"]:
+            return {"steps": max(1, round(self.own["steps"] * factor))}
+        return {"epochs": (self.own["epochs"] or 2.0) * factor}
+
+    def _looks(self, made: Mapping[str, Any], rows: int) -> dict[str, Any]:
+        if self.own["evaluate_every"] or "batch_size" not in made:
+            return {}
+        steps = made.get("steps") or math.ceil(
+            made["epochs"] * math.ceil(rows / made["batch_size"] / self.own["accumulate"])
+        )
+        return {"evaluate_every": max(1, math.ceil(steps / LOOKS))}
+
+
+def part(ask: Ask, last: str) -> dict[str, Any]:
+    """The recipe with no other steps than `last` and what it builds on."""
+    wanted, given = {last}, ask.given()
+    for step in reversed(ask.recipe.steps):
+        if step.name in wanted:
+            wanted |= set(step.inputs.values())
+    return given | {"steps": {name: step for name, step in given["steps"].items() if name in wanted}}
+
+
+def _step(recipe: recipes.Recipe, name: str) -> Step:
+    return next(step for step in recipe.steps if step.name == name)
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# ---- finding out what fits ------------------------------------------------------------------------------------------
+
+
+def of(ask: Ask, language: str = "") -> Space:
+    """What may be tried of a recipe; `language` is that of its texts, where they are known.
+
+    Raises RecipeError for a recipe that trains nothing.
+    """
+    recipe = ask.recipe
+    trainings = [step for step in recipe.steps if step.stage.name == "finetune"]
+    if not trainings:
+        raise RecipeError("it has no step that trains", where=str(recipe.path or "recipe"), do="add {do: finetune}")
+    step = trainings[-1]
+    own, given = step.stage.settings, _gives(recipe, step)
+    backbones: dict[str, Any] = {}
+    left_out: list[str] = []
+    if own["backbone"] is None:
+        backbones[_OWN] = "pretrained"  # a base of another step: its methods are those of trained weights
+    elif own["backbone"].entry.gives.get("learning") == "descent":
+        backbones[label(own["backbone"].plain())] = None
+    if "base" not in step.inputs:
+        name = own["backbone"].name if own["backbone"] else ""
+        others = [*_weights(given, language, left_out), *(one for one in _small(given) if one != name)]
+        backbones |= {name: one for one in others if (name := label(one)) not in backbones}
+    draft = Space(ask, step.name, step.inputs["dataset"], backbones, (), {}, (), tuple(left_out))
+    return _checked(draft, given)
+
+
+def _checked(draft: Space, given: Mapping[str, str]) -> Space:
+    """The space without what `danlu check` refuses."""
+    counting = [e for e in fitting("backbones", given) if e.gives.get("learning", "descent") != "descent"]
+    baselines = tuple(e.name for e in counting if _fits(draft, draft.baseline(e.name)))
+    methods = {}
+    for named, value in draft.backbones.items():
+        own = [draft.own["method"].name] if value is None or named == _OWN else []
+        trained = draft._entry(named).name == "pretrained"
+        names = dict.fromkeys([*own, *(METHODS if trained else ("full",))])
+        more = [] if value is None or named == _OWN else [f"{draft.step}.backbone={_written(value)}"]
+        fits = [name for name in names if _fits(draft, [*more, f"{draft.step}.method={name}"])]
+        if fits:
+            methods[named] = tuple(fits)
+    tried = () if draft.own["techniques"] else TECHNIQUES
+    techniques = tuple(t for t in tried if _fits(draft, [f"{draft.step}.techniques=[{t}]"]))
+    backbones = {named: draft.backbones[named] for named in methods}
+    return replace(draft, backbones=backbones, baselines=baselines, methods=methods, techniques=techniques)
+
+
+def _fits(draft: Space, overrides: Sequence[str]) -> bool:
+    try:
+        draft.trial(overrides)
+    except RecipeFaults:
+        return False
+    return True
+
+
+def _gives(recipe: recipes.Recipe, step: Step) -> dict[str, str]:
+    """The facts that the data's task gives."""
+    data = _step(recipe, step.inputs["dataset"]).stage.settings
+    return dict(data["task"].entry.gives)
+
+
+def label(value: Any) -> str:
+    """`pretrained minilm`, `gru`, `cnn small`: a backbone for people."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    name, options = next(iter(value.items()))
+    told = options.get("model") or options.get("size") if isinstance(options, Mapping) else options
+    return f"{name} {str(told).removeprefix('asset:')}" if isinstance(told, str) else str(name)
+
+
+def _weights(given: Mapping[str, str], language: str, left_out: list[str]) -> list[Any]:
+    """Pretrained encoders that are on this machine and know the data's language."""
+    if not any(entry.name == "pretrained" for entry in fitting("backbones", given)):
+        return []
+    found = []
+    for asset in map(assets.find, _ENCODERS):
+        if not assets.is_here(asset):
+            left_out.append(f"{asset.name}: not on this machine; `danlu assets get {asset.name}`")
+        elif language and language not in asset.language.replace(",", " ").split():
+            left_out.append(f"{asset.name}: it knows {asset.language}, and the texts are in another language")
+        else:
+            found.append({"pretrained": {"model": f"asset:{asset.name}"}})
+    return found
+
+
+def _small(given: Mapping[str, str]) -> list[str]:
+    """Networks from scratch that need little data: recurrent and convolutional ones."""
+    entries = [e for e in fitting("backbones", given) if e.gives.get("learning") == "descent"]
+    needs_nothing = [e for e in entries if not any(f.get("required") for f in e.fields.values())]
+    return [e.name for e in needs_nothing if e.gives.get("layers") == "other" and e.origin == "danlu"]

@@ -1,0 +1,110 @@
+"""What a tune remembers, and when it gives a trial up."""
+
+import pytest
+
+import danlu
+from danlu.core import runs
+from danlu.core.artifact import Store
+from danlu.core.errors import RecipeError
+from danlu.tuning import search, space, study, trial
+
+pytest.importorskip("optuna")
+
+STEPS = {
+    "data": {"do": "prepare", "source": "digits", "task": "image_classification", "operators": ["drop_duplicates"]},
+    "tuned": {"do": "finetune", "backbone": {"mlp": {"size": "tiny"}}, "steps": 40},
+}
+
+
+@pytest.fixture
+def here():
+    return space.of(space.Ask(danlu.check({"name": "d", "steps": STEPS})))
+
+
+def outcome(number, value, state="done"):
+    return trial.Outcome(
+        number, "trial", f"no {number}", (f"tuned.lr={number}",), state, {"accuracy": {"value": value}}
+    )
+
+
+def test_a_trial_worse_than_the_median_at_a_look_is_given_up_and_others_are_not(tmp_path, here):
+    with study.opened(tmp_path, here, "higher", 0) as kept:
+        for number, value in enumerate((0.8, 0.9)):
+            asked, _ = kept.ask()
+            assert kept.look(asked, 1, value)
+            kept.tell(asked, outcome(number, value), value)
+        bad, _ = kept.ask()
+        assert not kept.look(bad, 1, 0.5)
+        kept.tell(bad, outcome(3, None, "pruned"), None)
+        good, _ = kept.ask()
+        assert kept.look(good, 1, 0.95)
+
+
+def test_where_lower_is_better_the_higher_one_is_given_up(tmp_path, here):
+    with study.opened(tmp_path, here, "lower", 0) as kept:
+        for number, value in enumerate((0.8, 0.9)):
+            asked, _ = kept.ask()
+            kept.look(asked, 1, value)
+            kept.tell(asked, outcome(number, value), value)
+        asked, _ = kept.ask()
+        assert kept.look(asked, 1, 0.5)
+        assert not kept.look(kept.ask()[0], 1, 2.0)
+
+
+def test_what_was_cut_off_comes_first_next_time(tmp_path, here):
+    with study.opened(tmp_path, here, "higher", 0) as kept:
+        asked, first = kept.ask()
+        kept.tell(asked, outcome(1, 0.5), 0.5)
+        _, cut_off = kept.ask()
+        kept.spend(12.5)
+    with study.opened(tmp_path, here, "higher", 0) as kept:
+        assert kept.spent == 12.5
+        assert [one.number for one in kept.outcomes()] == [1]
+        assert kept.ask()[1] == cut_off
+        assert kept.ask()[1] not in (first, cut_off)
+
+
+def test_two_tunes_of_one_recipe_do_not_mix(tmp_path, here):
+    with (
+        study.opened(tmp_path, here, "higher", 0),
+        pytest.raises(RecipeError, match="another process is tuning this recipe"),
+        study.opened(tmp_path, here, "higher", 0),
+    ):
+        pass
+
+
+def test_a_pruned_training_ends_at_once_and_leaves_no_checkpoint(tmp_path, here):
+    store = Store(tmp_path / "store")
+    looks = []
+    watcher = trial.Watcher("tuned", lambda: 1e9, lambda k, v: looks.append((k, v)), lambda done, total: None)
+    overrides = here.overrides(here.first()[0], 1200)
+    made = trial.run(here.plan([*overrides, "tuned.checkpoint_steps=1"]), store, None, watcher)
+    assert made == {"state": "pruned", "note": "pruned after look 1 at the validation rows"}
+    assert len(looks) == 1
+    assert not (store.path / "work" / watcher.key).exists()
+    assert runs.all_runs(store.runs)[0].status == "interrupted"
+
+
+def test_what_cannot_end_in_time_says_how_long_it_takes(tmp_path, here, monkeypatch):
+    monkeypatch.setattr(trial, "_SURE", 0.0)
+    watcher = trial.Watcher("tuned", lambda: 0.0, lambda k, v: True, lambda done, total: None)
+    with pytest.raises(trial.Halted, match="longer than is left") as halted:
+        trial.run(here.plan(here.overrides(here.first()[0], 1200)), Store(tmp_path / "store"), None, watcher)
+    assert halted.value.seconds > 0
+
+
+def test_a_training_that_diverges_is_an_outcome_and_not_the_end(tmp_path, here):
+    watcher = trial.Watcher("tuned", lambda: 1e9, None, lambda done, total: None)
+    made = trial.run(here.plan(["tuned.lr=1e6", "tuned.clip=null"]), Store(tmp_path / "store"), None, watcher)
+    assert made["state"] == "failed"
+    assert made["note"]
+
+
+def test_every_first_candidate_can_be_run_and_begins_with_the_recipe_itself(here):
+    first = here.first()
+    for params in first:
+        here.trial(here.overrides(params, 1200))
+    assert here.overrides(first[0], 1200) == [
+        "tuned.steps=40", "tuned.lr=0.001", "tuned.batch_size=32", "tuned.evaluate_every=10",
+    ]  # fmt: skip
+    assert len(first) < search._SAME
