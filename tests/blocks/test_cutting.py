@@ -94,6 +94,13 @@ def test_what_was_not_cut_ahead_is_asked_of_the_processor(processor, monkeypatch
             TASK.examples({"text": None, "label": "a"}, cutter)
 
 
+def test_a_first_row_that_is_wrong_is_told_when_its_turn_comes(processor, monkeypatch):
+    monkeypatch.setenv(ENV, "2")
+    wrong = {"text": "film", "label": "c"}
+    with ahead(TASK, processor, lambda: [wrong], 0) as cutter, pytest.raises(DataError, match="'c'"):
+        TASK.examples(wrong, cutter)
+
+
 @pytest.mark.parametrize("why", ["few", "pairs", "none"])
 def test_the_processor_stays_where_it_does_not_pay(processor, monkeypatch, why):
     if why != "few":

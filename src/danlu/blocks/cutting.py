@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise, tee
 from typing import Any
@@ -15,6 +15,7 @@ from danlu.blocks.chain import PIECE, Worked
 from danlu.blocks.crew import Crew
 from danlu.blocks.tokens import TextProcessor, storable
 from danlu.contracts import Arrays, Processor, Task
+from danlu.core.errors import DataError
 from danlu.values import Row
 
 _NAMES = ("input_ids", "token_type_ids")
@@ -79,7 +80,8 @@ def ahead(task: Task, processor: Processor, rows: Callable[[], Iterable[Row]], s
         heard: Any = _Heard(processor)
         first = next(iter(rows()), None) if crew.pays(size) and isinstance(processor, TextProcessor) else None
         if first is not None:
-            task.examples(first, heard)
+            with suppress(DataError):  # told with the row's place when its turn comes
+                task.examples(first, heard)
         if first is None or [x for x, _ in heard.asked] != [task.ask(first)] or not isinstance(task.ask(first), str):
             yield processor
             return

@@ -101,8 +101,12 @@ class DataSet:
 
     def size(self, split: str) -> int:
         """Bytes of a split's rows about, before they were packed."""
-        with pq.ParquetFile(self.folder / f"{split}.parquet") as file:
-            return sum(file.metadata.row_group(place).total_byte_size for place in range(file.num_row_groups))
+        path = self.folder / f"{split}.parquet"
+        try:
+            with pq.ParquetFile(path) as file:
+                return sum(file.metadata.row_group(place).total_byte_size for place in range(file.num_row_groups))
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"it can't be read: {error}", where=str(path), do=_REMAKE) from error
 
     def judged(self, split: str) -> tuple[list[Any], list[Any]]:
         """The inputs of a split and their true answers. Raises DataError when a row has none."""
