@@ -4,7 +4,7 @@ import pytest
 from training_toys import LookAfter, Tagger, job, listen, weights_sha256
 
 from danlu.blocks import memory as bytes_of
-from danlu.core.errors import MachineError
+from danlu.core.errors import MachineError, RecipeError
 from danlu.core.events import Events
 from danlu.training import largest
 from danlu.training.largest import find
@@ -101,5 +101,5 @@ def test_another_error_of_the_model_is_no_lack_of_memory(monkeypatch):
 
 
 def test_per_update_alone_is_refused():
-    with pytest.raises(ValueError, match="per_update needs batch_size=auto"):
-        TrainSettings(per_update=64)
+    with pytest.raises(RecipeError, match="per_update needs batch_size=auto"):
+        TrainSettings(per_update=64).check()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from danlu.contracts import Optimizer, Schedule
+from danlu.core.errors import RecipeError
 from danlu.core.settings import Settings, slot
 
 FROM_SCRATCH = 1e-3
@@ -87,11 +88,14 @@ class TrainSettings(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` is a GPU by CUDA where there is one, else the CPU."""
 
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def check(self) -> None:
+        """Raise RecipeError for options that contradict one another.
+
+        No validator of the class: a recipe is checked without importing the stages that train, and torch with them.
+        """
         if self.per_update and (self.batch_size != "auto" or self.accumulate != 1):
-            raise ValueError("per_update needs batch_size=auto, and takes the place of accumulate")
-        return self
+            what = "per_update needs batch_size=auto, and takes the place of accumulate"
+            raise RecipeError(what, where="per_update", do="batch_size=auto, without accumulate")
 
     @property
     def size(self) -> int:

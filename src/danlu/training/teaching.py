@@ -44,6 +44,7 @@ class Teaching(TrainSettings, Stage):
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `trained/`, for some methods `merged/`, and `forms.json`; raises what `fit` raises."""
+        self.check()
         ranks, named = present(), {name: artifact.key for name, artifact in inputs.items()}
         ranks.call({"step": out.about["step"], "key": out.key, "inputs": named})
         data = DataSet.open(inputs["dataset"].path)
