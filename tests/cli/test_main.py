@@ -199,6 +199,7 @@ def test_help_and_list_import_next_to_nothing(arguments):
 )
 def test_what_needs_no_model_imports_none(tmp_path, monkeypatch, arguments):
     monkeypatch.setenv("DANLU_STORE", str(tmp_path))
+    imported("list")
     assert imported(*arguments) & HEAVY == set()
 
 
