@@ -129,7 +129,7 @@ STARS = """
 name: stars
 steps:
   data: {do: prepare, source: {csv: stars.csv}, task: rating}
-  tuned: {do: finetune, backbone: {pretrained: BERT}, method: bitfit, epochs: 30, lr: 0.01}
+  tuned: {do: finetune, backbone: {pretrained: BERT}, method: biases, epochs: 30, lr: 0.01}
   small: {do: compress, by: [int8], budget: {max_drop: {near: 0.2}}}
   score: {do: evaluate, metrics: [near], baselines: []}
   same: {do: verify, metrics: [near], max_changed: 0.1}
@@ -172,8 +172,8 @@ def test_a_metric_in_one_file(tmp_path: Path) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A task, the method of CONTRIBUTING.md and a metric, each in a file of a stranger's own."""
-    bitfit = next(block.body for block in blocks(ROOT / "CONTRIBUTING.md", "python") if "class BitFit" in block.body)
-    for name, text in (("rating", TASK), ("near", NEAR), ("bitfit", bitfit)):
+    biases = next(block.body for block in blocks(ROOT / "CONTRIBUTING.md", "python") if "class Biases" in block.body)
+    for name, text in (("rating", TASK), ("near", NEAR), ("biases", biases)):
         (tmp_path / f"{name}.py").write_text(text)
     return tmp_path
 
@@ -190,7 +190,7 @@ def test_a_task_and_a_method_in_one_file_each_go_the_whole_line(files: Path, tin
     """Answers that are no labels, by a method that Danlu does not ship: every stage, every form, and the server."""
     write_stars(files / "stars.csv")
     (files / "stars.yaml").write_text(STARS.replace("BERT", str(tiny_bert)))
-    imports = [word for name in ("rating", "near", "bitfit") for word in ("--import", f"{name}.py")]
+    imports = [word for name in ("rating", "near", "biases") for word in ("--import", f"{name}.py")]
     ran = danlu(files, "run", "stars.yaml", *imports, "--json")
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
@@ -205,7 +205,7 @@ def test_a_task_and_a_method_in_one_file_each_go_the_whole_line(files: Path, tin
     assert re.search(r"there is no task called 'rating'", unknown.stderr)
 
 
-@pytest.mark.parametrize("name", ["rating", "near", "bitfit"])
+@pytest.mark.parametrize("name", ["rating", "near", "biases"])
 def test_a_plugin_of_a_stranger_passes_the_conformance_checks(name: str, files: Path, strangers: None) -> None:
     partners = {} if name != "near" else {"task": plugin_of(files / "rating.py")()}
     assert len(checks.run(plugin_of(files / f"{name}.py"), **partners)) >= 10

@@ -36,7 +36,7 @@ def test_an_unknown_family_or_plugin(danlu):
     assert "did you mean methods" in danlu("list", "metods").err
     said = danlu("show", "lorra")
     assert said.code == 2
-    assert "there is no plug-in called 'lorra'; did you mean lora?" in said.err
+    assert "there is no plug-in called 'lorra'; did you mean lora or dora?" in said.err
     assert "did you mean methods" in danlu("show", "metods/lora").err
 
 

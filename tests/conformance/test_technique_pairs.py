@@ -51,6 +51,8 @@ def test_each_does_something_under_every_method_and_precision(method, precision,
     chosen = that_fit("text", tmp_path)
     assert len(chosen) >= 16
     for name, one in chosen.items():
+        if (name, method) == ("gradual_unfreezing", "last_layers"):
+            continue  # where one layer is trained, none can join later
         ended = after("text", (one,), method, precision)
         assert ended.isfinite().all(), name
         assert not torch.equal(ended, plain("text", method, precision)), name

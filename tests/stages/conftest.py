@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 import shutil
 from typing import Any
 
@@ -18,8 +18,6 @@ from danlu.stages.compress import Compress
 from danlu.stages.evaluate import Evaluate
 from danlu.stages.finetune import Finetune
 from danlu.stages.prepare import Prepare
-
-_KEYS = itertools.count()
 
 
 class Given(Source):
@@ -46,7 +44,7 @@ def run_stage(store, stage, heard=None, **inputs):
     name = name_of(type(stage))
     about = {"kind": stage.makes, "step": f"my_{name}", "stage": name, "inputs": told}
     settings = {field: str(getattr(stage, field)) for field in type(stage).model_fields}
-    draft = store.draft(f"{next(_KEYS):064x}", settings=settings, **about)
+    draft = store.draft(secrets.token_hex(32), settings=settings, **about)
     try:
         stage.run(inputs, draft, Events([heard.append] if heard is not None else [], name))
     except BaseException:
@@ -101,7 +99,7 @@ def remade(store, tmp_path):
     """A model artifact with some of another one's forms, changed by `change(folder)` before it is committed."""
 
     def remade(model, change):
-        draft = store.draft(f"{next(_KEYS):064x}", kind="model", step="remade", stage="remade")
+        draft = store.draft(secrets.token_hex(32), kind="model", step="remade", stage="remade")
         forms = Forms.open(model.path)
         for name in forms.names:
             shutil.copytree(model.path / name, draft.path / name)

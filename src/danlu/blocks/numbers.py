@@ -140,6 +140,11 @@ def ranks(codes: Any, weights: Any) -> Any:
 # ---- what a report shows ---------------------------------------------------------------------------------------------
 
 
+def readable(answers: Sequence[Answer]) -> bool:
+    """Whether the answers are of the shape that is told of here; another's task may say its numbers otherwise."""
+    return all(isinstance(one, dict) and "value" in one for one in answers)
+
+
 def details(answers: Sequence[Answer], gold: Sequence[Answer], most: int) -> dict[str, Any]:
     """`{low, high, spread, points, worst}`: both axes' ends, the true numbers' standard deviation, some of the pairs
     (true, given), and the rows `{row, gold, value}` of the greatest errors, at most so many."""

@@ -22,6 +22,7 @@ from danlu.contracts import Answer, Backbone, Metric, Stage, Task
 from danlu.core import plugin
 from danlu.core.artifact import Store
 from danlu.core.canonical import plain
+from danlu.core.errors import RecipeError
 from danlu.predictor import Predictor
 from danlu.registry.facts import ancestors
 from danlu.training.job import Job
@@ -72,7 +73,13 @@ class Evaluate(Stage):
         baselines = {}
         for backbone in self.compared_with(data.task, folder):
             named = called(backbone)
-            other = _train_baseline(backbone, data, out.path / "baselines" / named, self.seed, events)
+            try:
+                other = _train_baseline(backbone, data, out.path / "baselines" / named, self.seed, events)
+            except RecipeError as fault:
+                if self.baselines is not None:
+                    raise
+                events.note(f"no baseline {named}: {fault.what}")
+                continue
             judged = judge.judged(bundle.load(other.folder), other.folder, named)
             baselines[named] = {
                 **judged.plain(),
@@ -191,7 +198,7 @@ def _verdict(own: Score, other: Score, better: str) -> dict[str, Any]:
 def _details(data: DataSet, answers: list[Answer], inputs: list[Any], gold: list[Answer]) -> dict[str, Any]:
     """What the report shows of answers of this kind; nothing for a kind that has no drawing yet."""
     kind = data.task.gives.get("answer")
-    if kind == "number":
+    if kind == "number" and numbers.readable(answers):
         found = numbers.details(answers, gold, _WORST)
         worst = [{**row, "input": shown(data.task, inputs[row["row"]])} for row in found["worst"]]
         return {"numbers": {**found, "worst": worst}}

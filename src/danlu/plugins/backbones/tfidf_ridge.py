@@ -15,6 +15,7 @@ from danlu.blocks.numbers import TARGET, squared_error
 from danlu.blocks.sklearn import ridge
 from danlu.blocks.taught import SelfTaught
 from danlu.contracts import Backbone, Batch, Head
+from danlu.core.errors import RecipeError
 
 
 class TfidfRidge(Backbone):
@@ -57,6 +58,9 @@ class _Line(SelfTaught):
         return {"logits": ((self.coefficients[ids] * weights).sum(1) + self.intercept)[:, None]}
 
     def update(self, batch: Batch) -> Tensor:
+        if TARGET not in batch.targets:
+            what = f"the task has no target called {TARGET!r}, which is what this counts"
+            raise RecipeError(what, where="backbone.tfidf_ridge", do="a backbone that descends, such as bert")
         ids, weights, truth = batch.inputs["ids"], batch.inputs["weights"], batch.targets[TARGET]
         found = ridge(ids.numpy(), weights.numpy(), truth.numpy(), len(self.coefficients), self._alpha)
         self.coefficients.copy_(torch.from_numpy(found[0]))
