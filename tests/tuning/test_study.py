@@ -6,6 +6,7 @@ import danlu
 from danlu.core import runs
 from danlu.core.artifact import Store
 from danlu.core.errors import RecipeError
+from danlu.core.events import Event
 from danlu.tuning import search, space, study, trial
 
 pytest.importorskip("optuna")
@@ -85,12 +86,14 @@ def test_a_pruned_training_ends_at_once_and_leaves_no_checkpoint(tmp_path, here)
     assert runs.all_runs(store.runs)[0].status == "interrupted"
 
 
-def test_what_cannot_end_in_time_says_how_long_it_takes(tmp_path, here, monkeypatch):
-    monkeypatch.setattr(trial, "_SURE", 0.0)
-    watcher = trial.Watcher("tuned", lambda: 0.0, lambda k, v: True, lambda done, total: None)
+def test_what_cannot_end_in_time_says_how_long_it_takes(monkeypatch):
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr(trial.time, "monotonic", lambda: next(clock))
+    watcher = trial.Watcher("tuned", lambda: 5.0, lambda k, v: True, lambda done, total: None)
+    watcher.on(Event(0.0, "tuned", "progress", {"what": "train", "done": 10, "total": 1000}))
     with pytest.raises(trial.Halted, match="longer than is left") as halted:
-        trial.run(here.plan(here.overrides(here.first()[0], 100_000)), Store(tmp_path / "store"), None, watcher)
-    assert halted.value.seconds > 0
+        watcher.on(Event(0.0, "tuned", "progress", {"what": "train", "done": 20, "total": 1000}))
+    assert halted.value.seconds == 1000.0
 
 
 def test_a_training_that_diverges_is_an_outcome_and_not_the_end(tmp_path, here):
