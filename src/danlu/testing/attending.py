@@ -22,7 +22,7 @@ class Attending(FreshTransformer):
     tokenizer: Tokenizer = slot("wordpiece")
 
     def settings(self, processor: Any) -> dict[str, Any]:
-        """One layer of width 32."""
+        """One layer of width 128."""
         shape = {"hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
         wide = {"initializer_range": 0.5}  # so that the first token's output tells texts apart from the start
         return shape | wide | {"max_position_embeddings": self.positions, "hidden_dropout_prob": 0.0}

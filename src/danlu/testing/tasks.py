@@ -122,9 +122,10 @@ def check_the_loss_is_one_sum_per_example(subject: Subject) -> None:
     if trial.task.gives.get("loss") == "contrastive":
         more = (alone - together).max().item()
         require(more < 1e-4, f"an example alone loses {more:.2g} more than among others it must be told from")
-        return
-    gap = (together - alone).abs().max().item()
-    require(gap < 1e-4, f"the loss of an example is another in a batch, by {gap:.2g}: a mean, or padding that counts")
+    else:
+        gap = (together - alone).abs().max().item()
+        what = f"the loss of an example is another in a batch, by {gap:.2g}: a mean, or padding that counts"
+        require(gap < 1e-4, what)
     require(bool(torch.isfinite(together).all()), "the loss is not finite")
     require(all(example.count > 0 for example in examples), "an example counts for nothing")
 
