@@ -184,7 +184,10 @@ def test_a_request_that_is_none(translator):
         with pytest.raises(DataError, match=r"beams must be|a request has no .beam.|holds two texts|give a text"):
             translator.predictor()([x])
     [likely, not_so] = translator.predictor()(
-        [{"source": "seven birds sing loudly", "how_likely": text} for text in ("sieben Vögel singen laut", "Tür")]
+        [
+            {"source": "seven birds sing very loudly", "how_likely": text}
+            for text in ("sieben Vögel singen sehr laut", "Tür")
+        ]
     )
     assert likely["nll"] / likely["tokens"] < 0.5 < not_so["nll"] / not_so["tokens"]
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _SAMPLE = (
     ("a grey cat sits", "eine graue Katze sitzt"),
     ("two red boats leave", "zwei rote Boote fahren"),
-    ("she wrote him letters", "sie schrieb ihm Briefe"),
-    ("seven birds sing loudly", "sieben Vögel singen laut"),
+    ("she wrote letters", "sie schrieb Briefe"),
+    ("seven birds sing very loudly", "sieben Vögel singen sehr laut"),
 )
-"""Pairs that share no word, so that each can be told from the others."""
+"""Pairs that share no word, so that each can be told from the others; of several lengths, as an export needs them."""
 
 
 class Seq2seq(Task):
