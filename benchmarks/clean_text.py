@@ -80,15 +80,15 @@ def write(path: Path, size: int) -> dict[str, float]:
 
 def clean(path: Path, folder: Path) -> dict[str, Any]:
     """The operators as the stage applies them, and the tokenizer."""
-    tokenizer, clock = _tokenizer(), [_Clock()]
-    operators = [Operator.choose(name) for name in OPERATORS]
+    tokenizer, operators = _tokenizer(), [Operator.choose(name) for name in OPERATORS]
+    clock = [_Clock()]
     with Journal(folder) as journal, Crew() as crew:
         sifting = Sifting(folder, journal, Events.silent(), 0, crew)
         rows, _ = sifting.read(JSONL(path=str(path)))
         clock.append(_Clock())
         rows = sifting.operate(rows, operators, Columns(("text",), ("label",)))
         clock.append(_Clock())
-        texts = (text for piece in rows for text in piece.column("text").to_pylist())
+        texts = (text for piece in rows for chunk in piece.column("text").chunks for text in chunk.to_pylist())
         tokens = sum(len(one["input_ids"]) for one in cut_texts(tokenizer, texts, None, crew, rows.nbytes))
         clock.append(_Clock())
     steps = dict(zip(("read", "clean", "tokens"), pairwise(clock), strict=True))
@@ -142,6 +142,7 @@ def prepare(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _tokenizer() -> TextProcessor:
+    pa.array([""])  # imports pandas, where it is installed
     return TextProcessor.load(assets.folder("minilm"))
 
 

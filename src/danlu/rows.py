@@ -32,6 +32,10 @@ class Source(Plugin):
         """Where a row stands, for a person to find it: `reviews.csv, line 18`; from 0, as `rows(split)` gives them."""
         return f"row {row + 1}"
 
+    def bytes_about(self) -> int:
+        """How many bytes its rows have at least, where that is seen without reading them; else 0."""
+        return 0
+
     def fingerprint(self) -> str | None:
         """What the rows depend on beyond the settings and the files they point at (the plan knows these).
 
@@ -53,8 +57,13 @@ class Operator(Plugin):
     fills: ClassVar[bool] = False
     """Whether it gives training rows the truth that they lack: rows without one then go to train, and no other split.
     """
+    changes: ClassVar[str] = "rows"
+    """What it changes: `rows`, or `inputs` where a row stays what it is and asks about a text written otherwise."""
     by_row: ClassVar[bool] = False
     """Whether it treats each row alone, so that a table too large for memory may come to it in pieces."""
+
+    small_pieces: ClassVar[bool] = False
+    """Whether `sift` costs no more where the pieces are small; it then begins while the last ones are still made."""
 
     def where(self) -> tuple[str, ...]:
         """`splits`, or what the options make of it."""

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,16 +16,21 @@ import pytest
 from danlu.blocks import chain, crew
 from danlu.blocks.chain import Chain, chains, cut
 from danlu.blocks.crew import ENV, Crew
+from danlu.blocks.journal import Journal, entries, numbered
+from danlu.blocks.pieces import Pieces
+from danlu.blocks.sifting import Sifting
 from danlu.contracts import Columns, Context
 from danlu.core.artifact import Store
 from danlu.core.errors import DataError, MachineError, RecipeError
 from danlu.core.events import Events
+from danlu.plugins.operators import drop_duplicates
 from danlu.plugins.operators.drop_duplicates import DropDuplicates
 from danlu.plugins.operators.drop_empty import DropEmpty
 from danlu.plugins.operators.length import Length
 from danlu.plugins.operators.mask_pii import MaskPII
 from danlu.plugins.operators.normalize import Normalize
 from danlu.plugins.operators.regex import Regex
+from danlu.plugins.sources.jsonl import JSONL
 from danlu.stages.prepare import Prepare
 
 NAMES = ("normalize", "regex", "drop_empty")
@@ -80,7 +86,7 @@ def test_operators_after_one_that_left_nothing_are_not_asked():
 def test_a_worker_gives_what_this_process_gives(small_pieces, two, monkeypatch):
     here = [WORK.work(piece) for piece in cut(rows())]
     monkeypatch.setattr(Chain, "work", lambda *_: pytest.fail("it was not given away"))
-    two._start()
+    two.expect(0)
     for piece, mine in zip(cut(rows()), here, strict=True):
         theirs = two._workers[0].ask(WORK, piece)
         assert theirs.rows.equals(mine.rows)
@@ -96,6 +102,51 @@ def test_pieces_come_back_in_their_order(small_pieces, two):
     ]
 
 
+def test_what_waits_for_a_worker_is_taken_back_when_nothing_else_is_left(two, monkeypatch):
+    two.expect(0)
+    asked, begun, here = threading.Event(), threading.Event(), []
+    work = type("Here", (), {"work": lambda _, piece: here.append(piece.num_rows) or WORK.work(piece)})()
+
+    def busy(self, _, piece):
+        asked.set()
+        begun.wait(60)
+        return WORK.work(piece)
+
+    def pieces():
+        yield rows(10)
+        assert asked.wait(60)
+        yield rows(20)
+        yield rows(30)
+        yield rows(40)  # two wait already
+        begun_later.start()
+
+    monkeypatch.setattr(crew._Worker, "ask", busy)
+    begun_later = threading.Timer(0.2, begun.set)
+    found = [worked.counts[0].rows_in for worked in two.work(work, pieces(), 0)]
+    assert (found, here) == ([10, 20, 30, 40], [40, 30, 20])
+
+
+def test_rows_that_come_start_the_others_before_they_are_needed(monkeypatch):
+    monkeypatch.setenv(ENV, "2")
+    with Crew() as made:
+        made.expect(1)
+        made.expect(1)
+        assert len(made._workers) == 1
+
+
+def test_a_large_file_starts_the_others_before_its_rows_come(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"text": "warm"}\n' * 10)
+    (tmp_path / "b.jsonl").write_text('{"text": "dull"}\n')
+    monkeypatch.delenv(ENV, raising=False)
+    monkeypatch.setattr(crew.machine, "cpu_threads", lambda: 2)
+    monkeypatch.setattr(crew, "FROM", 17 * 11)  # the bytes of both; their rows have fewer
+    with Journal(tmp_path) as journal, Crew() as made:
+        Sifting(tmp_path, journal, Events.silent(), 0, made).read(JSONL(path=str(tmp_path / "a.jsonl")))
+        assert not made._workers
+        Sifting(tmp_path, journal, Events.silent(), 0, made).read(JSONL(path=str(tmp_path)))
+        assert len(made._workers) == 1
+
+
 def test_few_rows_start_no_process(monkeypatch):
     monkeypatch.delenv(ENV, raising=False)
     monkeypatch.setattr(crew.machine, "cpu_threads", lambda: 4)
@@ -109,6 +160,25 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, told):
     monkeypatch.setenv(ENV, told)
     with pytest.raises(RecipeError, match="is no number of processes"):
         Crew()
+
+
+def test_rows_are_compared_while_others_are_still_cleaned(tmp_path, small_pieces, monkeypatch):
+    heard, work, keys = list[str](), Chain.work, drop_duplicates.key_array
+    monkeypatch.setenv(ENV, "1")
+    monkeypatch.setattr(Chain, "work", lambda *given: heard.append("cleaned") or work(*given))
+    monkeypatch.setattr(drop_duplicates, "key_array", lambda *a, **b: heard.append("compared") or keys(*a, **b))
+    texts = pa.table({"text": [f"film  {k % 40}" for k in range(80)]})
+    with Journal(tmp_path) as journal, Crew() as made:
+        sifting = Sifting(tmp_path, journal, Events.silent(), 0, made)
+        given = Pieces.of([numbered(texts, 0)], tmp_path)
+        found = sifting.operate(given, [Normalize(), DropDuplicates(), Length(least=1)], Columns(("text",))).whole()
+    first = heard.index("cleaned", heard.index("compared"))
+    assert heard[: first + 1] == ["cleaned", "compared", "cleaned"]
+    assert found.column("text").to_pylist() == [f"film {k}" for k in range(40)]
+    assert [(step["name"], step["rows_in"]) for step in sifting.told] == [
+        ("normalize", 80), ("drop_duplicates", 80), ("length", 40),
+    ]  # fmt: skip
+    assert entries(tmp_path, 41)[-1]["why"] == "the same as row 2"
 
 
 def test_an_error_in_a_worker_is_that_of_this_process(two):
@@ -129,11 +199,19 @@ def test_where_no_process_can_be_started_this_one_does_all(two, monkeypatch):
     assert [worked.rows.num_rows for worked in two.work(WORK, [rows()] * 2, 0)] == [51, 51]
 
 
-def test_a_killed_worker_is_told(two):
+def test_a_killed_worker_is_told(two, monkeypatch):
     list(two.work(WORK, [rows()], 0))
     two._workers[0].process.send_signal(signal.SIGKILL)
+    asked, ask = threading.Event(), crew._Worker.ask
+    monkeypatch.setattr(crew._Worker, "ask", lambda *args: (asked.set(), ask(*args))[1])
+
+    def pieces():
+        yield rows()
+        assert asked.wait(60)  # or all is done here before the worker is asked for anything
+        yield rows()
+
     with pytest.raises(MachineError, match=r"was killed by SIGKILL\n.*DANLU_WORKERS=1"):
-        list(two.work(WORK, [rows()] * 3, 0))
+        list(two.work(WORK, pieces(), 0))
 
 
 def test_workers_end_with_the_crew(monkeypatch):
@@ -155,7 +233,7 @@ import sys, time
 import pyarrow as pa
 from danlu.blocks.crew import Crew
 with Crew() as made:
-    made._start()
+    made.expect(0)
     print(made._workers[0].process.pid, flush=True)
     time.sleep(600)
 """

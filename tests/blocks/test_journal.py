@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from danlu.blocks import journal
 from danlu.blocks.journal import ROW, Journal, entries, numbered, numbers
 from danlu.blocks.pictures import PICTURE
 from danlu.contracts import Counts
@@ -12,8 +13,8 @@ BEFORE = numbered(pa.table({"text": ["a", "b", None, "d"], "n": [1.0, float("nan
 
 
 def noted(folder, after, counts, before=BEFORE):
-    with Journal(folder) as journal:
-        journal.note("op", before, after, counts)
+    with Journal(folder) as made:
+        made.note("op", before, after, counts)
     return {row: [entry["what"] for entry in entries(folder, row)] for row in range(10, 14)}
 
 
@@ -30,6 +31,15 @@ def test_dropped_changed_and_copied(tmp_path):
     found = noted(tmp_path, after, Counts(4, 4, changed=2, why={2: "it is empty"}))
     assert found == {10: [], 11: ["changed"], 12: ["dropped"], 13: ["copied"]}
     assert entries(tmp_path, 12) == [{"step": "op", "what": "dropped", "why": "it is empty"}]
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 3], [3, 1, 0]], ids=["in their order", "in another"])
+def test_rows_are_compared_a_few_at_a_time_wherever_they_stand(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(journal, "_AT_ONCE", 1)
+    after = BEFORE.take(rows)
+    after = after.set_column(0, "text", [[f"{text}!" if text == "d" else text for text in after["text"].to_pylist()]])
+    found = noted(tmp_path, pa.concat_tables([after.slice(0, 1), after.slice(1)]), Counts(4, 3, changed=1))
+    assert found == {10: [], 11: [], 12: ["dropped"], 13: ["changed"]}
 
 
 def test_a_value_that_is_filled_in_is_a_change(tmp_path):

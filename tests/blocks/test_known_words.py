@@ -69,7 +69,7 @@ def test_special_tokens_in_a_text_are_the_tokenizers_matter(processor):
 
 
 def test_no_more_words_are_kept_than_told(processor, monkeypatch):
-    monkeypatch.setattr(known_words, "_MOST", 5)
+    monkeypatch.setattr(known_words, "MOST", 5)
     words = KnownWords.of(processor._whole)
     for k in range(20):
         assert words.ids(f"warm{k} film", 100).tolist() == processor._whole.encode(f"warm{k} film").ids

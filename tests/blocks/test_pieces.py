@@ -31,6 +31,14 @@ def test_few_rows_are_one_table_and_many_are_not(tmp_path):
     assert many.head().num_rows == 100
 
 
+def test_few_rows_are_not_joined_to_be_gone_through(tmp_path):
+    few = Pieces.of([table(0), table(100)], tmp_path)
+    again = Pieces.of([few.head()], tmp_path)
+    assert [few.head().column("n").num_chunks, few.whole().column("n").num_chunks] == [3, 1]  # one has no rows
+    assert [part.num_rows for part in again.parts(1)] == [100, 100]
+    assert again.head().equals(few.whole())
+
+
 def test_rows_can_be_added_after_reading_only_while_they_are_in_memory(tmp_path):
     few = Pieces.of([table(0)], tmp_path)
     assert few.whole().num_rows == 100
@@ -61,3 +69,18 @@ def test_the_file_goes(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     many.remove()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 100), (3000, 200), (10**6, 500)])
+def test_parts_are_not_joined_to_more_than_was_asked_for(tmp_path, size, most):
+    few = Pieces.of((table(k * 100) for k in range(5)), tmp_path)
+    parts = list(few.parts(size))
+    assert [n for part in parts for n in part.column("n").to_pylist()] == list(range(500))
+    assert max(part.num_rows for part in parts) <= max(most, 100)
+    assert all(column.num_chunks == 1 for part in parts for column in part.columns)
+
+
+def test_parts_have_one_schema_and_no_rows_are_one_part(tmp_path):
+    few = Pieces.of([pa.table({"n": [1]}), pa.table({"n": [2], "m": ["x"]})], tmp_path)
+    assert [part.to_pylist() for part in few.parts(1)] == [[{"n": 1, "m": None}], [{"n": 2, "m": "x"}]]
+    assert [part.num_rows for part in Pieces.of([table(0, 0)], tmp_path).parts(1)] == [0]

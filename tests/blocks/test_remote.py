@@ -2,23 +2,29 @@
 
 import gzip
 import http.server
+import io
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+import wave
 from importlib.util import find_spec
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from danlu.blocks import places
+from danlu.blocks import media_source, places
+from danlu.blocks.pixels import encode_picture
 from danlu.core.errors import DataError, Fault, MachineError, RecipeError
 from danlu.core.resolve import resolve
+from danlu.plugins.sources.audio_folder import AudioFolder
 from danlu.plugins.sources.csv import CSV
+from danlu.plugins.sources.image_folder import ImageFolder
 from danlu.plugins.sources.parquet import Parquet
 
 ROWS = "text,label\nwarm,good\ncold,bad\n"
@@ -221,3 +227,85 @@ def test_s3_parquet(bucket):
     pq.write_table(pa.table({"text": ["far", "away"]}), out)
     bucket("box/rows.parquet", out.getvalue().to_pybytes())
     assert texts(Parquet(path="s3://box/rows.parquet")) == ["far", "away"]
+
+
+# ---- folders of pictures and of sounds -------------------------------------------------------------------------------
+
+
+def picture(shade):
+    return encode_picture(np.full((4, 4), shade, np.uint8))
+
+
+def sound(frames):
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * frames))
+    return out.getvalue()
+
+
+def labelled(source):
+    return [(row["file"], row["label"]) for batch in source.rows() for row in batch.to_pylist()]
+
+
+def test_pictures_on_s3(bucket, endpoint, tmp_path):
+    bucket("pets")
+    for name, shade in {"train/cats/1.png": 10, "train/dogs/2.png": 20, "test/cats/3.png": 30}.items():
+        bucket(f"pets/{name}", picture(shade))
+    folder = ImageFolder(path=f"s3://pets?endpoint_override={endpoint}&scheme=http&region=us-east-1")
+    assert folder.splits() == ("train", "test")
+    assert labelled(folder) == [("test/cats/3.png", "cats"), ("train/cats/1.png", "cats"), ("train/dogs/2.png", "dogs")]
+    (batch,) = folder.rows("train")
+    assert [cell["bytes"] for cell in batch.column("image").to_pylist()] == [picture(10), picture(20)]
+    assert folder.origin(1, "train") == "s3://pets/train/dogs/2.png"
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\ndogs/2.png,wolf\n")
+    assert labelled(ImageFolder(path="s3://pets/train", labels=str(table))) == [("dogs/2.png", "wolf")]
+    states = [folder.fingerprint(), folder.fingerprint()]
+    assert states[0] == states[1]
+    for shade in range(21, 27):  # of one size, and mostly in one second
+        bucket("pets/train/dogs/2.png", picture(shade))
+        states.append(folder.fingerprint())
+    assert len(set(states)) == 7
+
+
+@pytest.fixture
+def sounds():
+    system = fsspec.filesystem("memory")
+    system.pipe({"/sounds/no/a.wav": sound(800), "/sounds/yes/b.wav": sound(4000), "/sounds/yes/.c.wav": b""})
+    yield system
+    system.rm("/sounds", recursive=True)
+
+
+def test_sounds_elsewhere_and_broken_ones(sounds):
+    folder = AudioFolder(path="memory://sounds")
+    (batch,) = folder.rows()
+    assert batch.column("seconds").to_pylist() == [0.1, 0.5]
+    assert labelled(folder) == [("no/a.wav", "no"), ("yes/b.wav", "yes")]
+    sounds.pipe("/sounds/yes/c.wav", sound(0))
+    with pytest.raises(DataError, match=r"^memory://sounds/yes/c\.wav: the sound lasts no time"):
+        labelled(folder)
+    assert len(labelled(AudioFolder(path="memory://sounds", on_error="skip", most_skipped=0.4))) == 2
+    sounds.pipe("/sounds/notes.txt", b"")
+    with pytest.raises(DataError, match="1 file is no sound"):
+        labelled(AudioFolder(path="memory://sounds", others="refuse"))
+
+
+def test_folders_that_are_none(sounds, monkeypatch):
+    with pytest.raises(DataError, match="a web server does not tell what is in a folder"):
+        labelled(ImageFolder(path="https://example.org/pictures"))
+    with pytest.raises(DataError, match=r"memory://no: there is no such file, and none below it"):
+        labelled(AudioFolder(path="memory://no"))
+    monkeypatch.setattr(media_source, "_MOST", 1000)
+    with pytest.raises(DataError, match=r"memory://sounds/no/a\.wav: it has more than 1e-06 GB"):
+        labelled(AudioFolder(path="memory://sounds"))
+
+
+def test_a_recipe_keeps_the_url_of_a_folder_and_notices_a_change_behind_it(sounds):
+    faults: list[Fault] = []
+    choice = resolve("sources", {"audio_folder": "memory://sounds"}, "source", faults)
+    assert (faults, choice.settings["path"]) == ([], "memory://sounds")
+    before = choice.identity()
+    assert choice.identity() == before
+    sounds.pipe("/sounds/no/a.wav", sound(801))
+    assert choice.identity() != before

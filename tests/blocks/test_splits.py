@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.blocks import splits
 from danlu.blocks.pictures import PICTURE
 from danlu.blocks.splits import rarest, row_keys, split
 from danlu.core.errors import DataError, RecipeError
@@ -154,7 +155,9 @@ def test_a_row_of_several_labels_counts_for_its_rarest():
         pa.array([7, 255, None], pa.uint8()),
     ],
 )
-def test_a_column_at_once_has_the_keys_of_its_cells(cells):
+@pytest.mark.parametrize("at_once", [splits._AT_ONCE, 1])
+def test_a_column_at_once_has_the_keys_of_its_cells(cells, at_once, monkeypatch):
+    monkeypatch.setattr(splits, "_AT_ONCE", at_once)
     table = pa.table({"a": cells, "n": pa.nulls(len(cells), pa.float32())})
     framed = [b"0 0 " if cell is None else b"1 %d %b" % (len(raw), raw) for cell, raw in _raw(cells.to_pylist())]
     expected = [blake2b(frame + b"0 0 ", digest_size=16).digest() for frame in framed]
@@ -164,3 +167,12 @@ def test_a_column_at_once_has_the_keys_of_its_cells(cells):
 
 def _raw(cells):
     return [(cell, str(cell).encode()) for cell in cells]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_short_texts_have_the_keys_that_each_has_by_itself(exact, monkeypatch):
+    labels = pa.chunked_array([["good", "bad", None, "", "good"], ["Good ", "bad", "x" * 40, None]])
+    keys = row_keys(pa.table({"label": labels}), ["label"], exact=exact)
+    assert keys == [row_keys(pa.table({"label": [one]}), ["label"], exact=exact)[0] for one in labels.to_pylist()]
+    monkeypatch.setattr(splits, "_SHORT", 0)
+    assert keys == row_keys(pa.table({"label": labels}), ["label"], exact=exact)

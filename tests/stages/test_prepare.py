@@ -131,6 +131,12 @@ def test_rows_without_a_label_are_counted_when_nothing_drops_them(run, given):
         run(prepare(given(own), operators=()))
 
 
+def test_a_row_without_a_label_is_named_as_the_source_counts(run, given):
+    own = [{"text": "?", "label": "a"}, *rows(40), {"text": "what am I", "label": None}]
+    with pytest.raises(DataError, match="row 42: 1 row has no label in the column 'label', this one first"):
+        run(prepare(given(own), operators=({"length": {"least": 2}},)))
+
+
 @pytest.mark.parametrize(
     ("table", "match"),
     [
@@ -155,6 +161,14 @@ def test_rows_that_cannot_be_learnt_from(run, given, store, table, match):
     assert fault.value.do
     assert len(store.artifacts()) == before
     assert not list((store.path / "drafts").iterdir())
+
+
+def test_a_row_that_cannot_be_learnt_from_is_named_by_its_place_in_the_source(run, given):
+    """Operators before it dropped rows, and the table that the task was given has other places."""
+    table = [{"query": "" if k in (1, 2) else f"q {k}", "passages": ["a", "b"], "relevance": [1, 0]} for k in range(40)]
+    table[9]["relevance"] = [0, 0]
+    with pytest.raises(DataError, match=r"^row 10: no passage is relevant to the query"):
+        run(prepare(given(table), task="reranking", operators=["drop_empty"]))
 
 
 def test_a_source_with_a_test_split_only_cannot_be_trained_on(run, given):

@@ -43,6 +43,7 @@ class Augment(Operator):
 
     splits: ClassVar[tuple[str, ...]] = ("train",)
     by_row: ClassVar[bool] = True
+    changes: ClassVar[str] = "inputs"
     holds: ClassVar[str] = ""
     """What it changes, as a note says it: `text`."""
     why_not: ClassVar[str] = "too little to change"

@@ -7,20 +7,23 @@ caller's script again, as `multiprocessing` would, and it ends when the socket t
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from signal import Signals
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
+from danlu.blocks.allocator import keep_freed_memory
 from danlu.blocks.chain import Worked
 from danlu.core import machine
 from danlu.core.errors import MachineError, RecipeError
@@ -28,7 +31,7 @@ from danlu.core.errors import MachineError, RecipeError
 ENV = "DANLU_WORKERS"
 FROM = 1 << 25
 """Bytes of rows that are worth the start of other processes, about half a second of processor time each."""
-_MOST, _AHEAD = 8, 4
+_MOST, _AHEAD, _WAIT = 8, 4, 2
 _START = "import sys; sys.path[:] = {path!r}; from danlu.blocks.crew import main; main({descriptor})"
 
 
@@ -67,40 +70,39 @@ class Crew:
         if not self.pays(size):
             yield from map(work.work, pieces)
             return
-        self._start()
-        waiting: deque[Future[Worked]] = deque()
+        self.expect(size)
+        waiting: deque[_Given] = deque()
         for piece in pieces:
-            waiting.append(self._given(work, piece))
-            while waiting and (waiting[0].done() or len(waiting) > _AHEAD * (self.others + 1)):
-                yield waiting.popleft().result()
+            waiting.append(self._given(work, piece, waiting))
+            while waiting and (waiting[0].worked.done() or len(waiting) > _AHEAD * (self.others + 1)):
+                yield waiting.popleft().worked.result()
+        for given in reversed(waiting):  # what no worker has begun
+            if given.worked.cancel():
+                given.worked = _done(work, given.piece)
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft().worked.result()
 
-    def _given(self, work: Work, piece: pa.Table) -> Future[Worked]:
-        """The piece given to a worker; while all of them are busy it is worked on here."""
+    def _given(self, work: Work, piece: pa.Table, waiting: Iterable[_Given]) -> _Given:
+        """The piece given to the workers; where two wait for each of them already, it is worked on here."""
         assert self._threads is not None
-        try:
-            return self._threads.submit(self._asked, self._idle.get_nowait(), work, piece)
-        except Empty:
-            done: Future[Worked] = Future()
-            try:
-                done.set_result(work.work(piece))
-            except Exception as fault:  # noqa: BLE001 - it is raised when its turn comes
-                done.set_exception(fault)
-            return done
+        if sum(given.waits for given in waiting) < _WAIT * len(self._workers):
+            return _Given(piece, self._threads.submit(self._asked, work, piece))
+        return _Given(piece, _done(work, piece))
 
-    def _asked(self, worker: _Worker, work: Work, piece: pa.Table) -> Worked:
+    def _asked(self, work: Work, piece: pa.Table) -> Worked:
+        worker = self._idle.get_nowait()  # there are as many as threads
         worked = worker.ask(work, piece)
         self._idle.put(worker)
         return worked or work.work(piece)  # raises what the worker met, as if there were none
 
-    def _start(self) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.others, thread_name_prefix="crew")
+    def expect(self, size: int) -> None:
+        """Start the others where so many bytes of rows are worth it, so that they are there when work comes."""
+        if self.pays(size) and self._threads is None:
             with suppress(OSError):  # where the machine gives fewer, more is done here
                 for _ in range(self.others):
                     self._workers.append(_Worker())
                     self._idle.put(self._workers[-1])
+            self._threads = ThreadPoolExecutor(len(self._workers) or 1, thread_name_prefix="crew")
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +115,28 @@ class Crew:
             self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.channel.close()
+
+
+@dataclass(slots=True)
+class _Given:
+    """A piece, and what becomes of it."""
+
+    piece: pa.Table
+    worked: Future[Worked]
+
+    @property
+    def waits(self) -> bool:
+        """Whether no worker has begun with it."""
+        return not self.worked.running() and not self.worked.done()
+
+
+def _done(work: Work, piece: pa.Table) -> Future[Worked]:
+    done: Future[Worked] = Future()
+    try:
+        done.set_result(work.work(piece))
+    except Exception as fault:  # noqa: BLE001 - it is raised when its turn comes
+        done.set_exception(fault)
+    return done
 
 
 class _Worker:
@@ -152,16 +176,33 @@ def _send(channel: Connection[Any, Any], rows: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_table(rows)
-    channel.send_bytes(sink.getvalue())
+    whole = sink.getvalue()
+    channel.send_bytes(whole.size.to_bytes(8))
+    with _socket(channel) as plain:
+        plain.sendall(whole)
 
 
 def _received(channel: Connection[Any, Any]) -> pa.Table:
-    with pa.ipc.open_stream(pa.py_buffer(channel.recv_bytes())) as stream:
+    buffer = pa.allocate_buffer(int.from_bytes(channel.recv_bytes(8)))
+    with _socket(channel) as plain, memoryview(buffer) as view:
+        got = 0
+        while got < buffer.size:
+            got += (came := plain.recv_into(view[got:], 0, socket.MSG_WAITALL))
+            if not came:
+                raise EOFError
+    with pa.ipc.open_stream(buffer) as stream:
         return stream.read_all()
+
+
+def _socket(channel: Connection[Any, Any]) -> socket.socket:
+    """The channel, to take many bytes in one call: between two calls other threads may work for long."""
+    return socket.socket(fileno=os.dup(channel.fileno()))
 
 
 def main(descriptor: int) -> None:
     """The work of a worker, until its maker closes the socket."""
+    keep_freed_memory()  # each piece needs as much as the one before
+    pa.array([""])  # imports pandas, where it is installed, before a piece waits for it
     channel: Connection[Any, Any]
     with Connection(descriptor) as channel:
         work: Work | None = None

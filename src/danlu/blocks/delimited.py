@@ -56,18 +56,18 @@ def read_delimited(
     DataError, with the line, for everything that is wrong with the file; a row of another length than the header goes
     to `ragged`, which says "skip" or "error", when it is given; a file may then have no other rows.
     """
-    refused = False
+    refused, breaks = False, False
 
     def heard(row: Any) -> str:
-        nonlocal refused
-        refused = True
+        nonlocal refused, breaks
+        refused, breaks = True, breaks or bool(re.search(r"[\r\n]", row.text or ""))
         return ragged(row) if ragged else "error"
 
     layout = replace(_layout(path, scan(path, encoding), delimiter, header), ragged=heard if ragged else None)
     told = {NOTES: "\n".join(layout.scan.notes), DOUBTS: layout.doubt}
     metadata = {key: text.encode() for key, text in told.items() if text}
     schema = pa.schema([(name.strip(), pa.string()) for name in layout.names], metadata=metadata or None)
-    rows, breaks = 0, False
+    rows = 0
     for batch in _batches(path, layout):
         rows += batch.num_rows
         breaks = breaks or (layout.scan.quotes > 0 and any(_breaks(column) for column in batch.columns))

@@ -15,7 +15,7 @@ from danlu import bundle
 from danlu.blocks import weights
 from danlu.blocks.tensors import tensor, to_numpy
 from danlu.contracts import Arrays, Backbone, Head, Processor, Task
-from danlu.core.errors import DataError
+from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
 
 _TRIED = 20
@@ -28,17 +28,24 @@ class Base:
     folder: Path
     backbone: Backbone
     head: Head
+    changed: bool = False
+    """Whether the backbone is to be built otherwise than the model was."""
 
     @classmethod
-    def of(cls, model: Path) -> Self:
-        """The one of a model's folder. Raises DataError when it has no weights that can be trained on."""
+    def of(cls, model: Path, dropout: float | None = None) -> Self:
+        """The one of a model's folder; `dropout` takes the place of its own.
+
+        Raises DataError when it has no weights that can be trained on, RecipeError when it has no dropout.
+        """
         forms = bundle.Forms.open(model)
         for name in ("merged", "trained"):
             if name in forms.names:
                 told = bundle.describe(forms.folder(name))
                 backbone = Backbone.choose({told.backbone.name: told.backbone.settings})
                 task = Task.choose({told.task.name: told.task.settings})
-                return cls(forms.folder(name), backbone, task.head())
+                if dropout is None:
+                    return cls(forms.folder(name), backbone, task.head())
+                return cls(forms.folder(name), _dropping(backbone, dropout), task.head(), changed=True)
         raise DataError("this model has no weights that can be trained on", where=str(model), do="base: $step")
 
     def start(self, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
@@ -47,12 +54,13 @@ class Base:
         Where the answers are the same, nothing is; else everything but the head is taken over, wherever name and shape
         agree. Draws from torch's global generator.
         """
-        if head == self.head:
+        if head == self.head and not self.changed:
             return bundle.load_module(self.folder)[0], []
         if self.backbone.folder():
             return self.backbone.at(self.folder).start(head, processor)
         module, _ = self.backbone.start(head, processor)
-        return module, weights.fill_alike(module, self.folder, but=self._of_head(head, processor))
+        other = self._of_head(head, processor) if head != self.head else []
+        return module, weights.fill_alike(module, self.folder, but=other)
 
     def _of_head(self, head: Head, processor: Processor) -> list[str]:
         """The weights whose shape follows the number of answers: those of other answers are of no use."""
@@ -63,6 +71,12 @@ class Base:
             for sized in (replace(head, labels=()), replace(head, size=head.size + 1, labels=()))
         ]
         return [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
+
+
+def _dropping(backbone: Backbone, rate: float) -> Backbone:
+    if "dropout" not in type(backbone).model_fields:
+        raise RecipeError(f"{backbone.name} has no dropout", where="dropout", do="leave dropout out")
+    return backbone.model_copy(update={"dropout": rate})
 
 
 def teacher(folder: Path, head: Head) -> Predictor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from danlu.blocks.skipping import OnError, Skipping
 from danlu.blocks.unpack import Limits
 from danlu.contracts import Source
 from danlu.core.errors import DataError, RecipeError
-from danlu.core.settings import Rows
+from danlu.core.settings import Rows, is_url
 
 _SPLIT = re.compile(r"(train|validation|test)(?![A-Za-z0-9])")
 
@@ -64,6 +65,14 @@ class FileSource(Source):
             for file, stamp in zip(files, stamps, strict=True):
                 if _stamp(file) != stamp:
                     raise DataError("it was changed while it was read", where=file.shown, do="try again later")
+
+    def bytes_about(self) -> int:
+        """The sizes of files on this machine, as they lie there; those of their splits in sum."""
+        if is_url(self.path):
+            return 0
+        with suppress(OSError):  # told when it is read
+            return sum(file.path.stat().st_size for file in places.find(self.path, self.endings))
+        return 0
 
     def fingerprint(self) -> str | None:
         """Of a URL or a pattern what lies there now; a plain path is looked at by the plan."""

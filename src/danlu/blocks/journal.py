@@ -22,6 +22,10 @@ ROW = "__row__"
 """The column of row numbers; -1 where an operator made a row of nothing."""
 FILE = "journal.parquet"
 DROPPED, CHANGED, COPIED = "dropped", "changed", "copied"
+_AT_ONCE = 1 << 21
+"""Bytes of rows that are compared at once: more would be copied to fresh memory."""
+_GROUP = 1 << 14
+"""Entries that are written at once, for a file with few parts."""
 _Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 _SCHEMA = pa.schema([("row", pa.int64()), ("step", pa.string()), ("what", pa.string()), ("why", pa.string())])
 
@@ -43,6 +47,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._writer = pq.ParquetWriter(folder / FILE, _SCHEMA, compression="zstd")
+        self._waiting: list[pa.Table] = []
 
     def note(self, step: str, before: pa.Table, after: pa.Table, counts: Counts) -> None:
         """Write what `compared` finds."""
@@ -51,12 +56,20 @@ class Journal:
     def write(self, entries: pa.Table) -> None:
         """Write entries that `compared` made."""
         if entries.num_rows:
-            self._writer.write_table(entries)
+            self._waiting.append(entries)
+        if sum(one.num_rows for one in self._waiting) >= _GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting))
+        self._waiting.clear()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._flush()
         self._writer.close()
 
 
@@ -109,18 +122,24 @@ def _changed(before: pa.Table, after: pa.Table, old: _Places, new: _Places, plac
         return places
     order = np.argsort(old, kind="stable")
     source = order[np.searchsorted(old, new[places], sorter=order)]
-    whole = len(places) == before.num_rows and bool((source == np.arange(before.num_rows)).all())
     differs = np.zeros(len(places), dtype=bool)
-    for name in before.column_names:
-        one, other = before.column(name), after.column(name)
-        if one.equals(other):
-            continue
-        if not whole:
-            one = one.take(pa.array(source))
-        if not whole or len(places) != after.num_rows:
-            other = other.take(pa.array(places))
-        differs |= _unequal(one, other)
+    columns = [(before.column(name), after.column(name)) for name in before.column_names]
+    columns = [(one, other) for one, other in columns if not one.equals(other)]
+    size = len(places)
+    if (np.diff(source) > 0).all():  # else those of a few neighbours may lie anywhere
+        size = max(1, int(_AT_ONCE / max(1, before.nbytes) * before.num_rows))
+    for first in range(0, len(places), size):
+        some = slice(first, first + size)
+        for one, other in columns:
+            differs[some] |= _unequal(_picked(one, source[some]), _picked(other, places[some]))
     return places[differs]
+
+
+def _picked(column: pa.ChunkedArray, places: _Places) -> pa.ChunkedArray:
+    """The values at different places, of which none but those around them are touched."""
+    first, last = int(places.min()), int(places.max()) + 1
+    around = column.slice(first, last - first)
+    return around if np.array_equal(places, np.arange(first, last)) else around.take(pa.array(places - first))
 
 
 def _unequal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,17 +14,20 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from danlu.blocks import places, remote
 from danlu.blocks.delimited import read_delimited
 from danlu.blocks.places import check_inside
 from danlu.blocks.skipping import OnError, Skipping, with_notes
 from danlu.contracts import Source
 from danlu.core.digests import files_below, no_such_file
 from danlu.core.errors import DataError, RecipeError
-from danlu.core.settings import Files
+from danlu.core.settings import Files, Rows, is_url
 
 _SPLITS = ("train", "validation", "test")
 _ROWS = 64
 """Files held at a time."""
+_MOST = 1 << 30
+"""Bytes of a file elsewhere; a larger one is no row, and would fill the disk."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class MediaSource(Source):
     """What a file is: `picture`."""
     endings: ClassVar[tuple[str, ...]]
 
-    path: Files
-    """The folder, relative to the recipe."""
+    path: Rows
+    """The folder, relative to the recipe; or the URL of one (`s3://…`), whose files are copied here a few at a time."""
     labels: Files | None = None
     """A CSV with the columns `file` (its path below the folder) and `label`; without one, folders are the labels."""
     others: Literal["skip", "refuse"] = "skip"
@@ -65,6 +69,10 @@ class MediaSource(Source):
     def splits(self) -> tuple[str, ...]:
         folders = {name.partition("/")[0] for name in self._names() if "/" in name}
         return tuple(name for name in _SPLITS if name in folders) if folders and folders <= set(_SPLITS) else ()
+
+    def fingerprint(self) -> str | None:
+        """Of a URL what lies there now; a folder here is looked at by the plan."""
+        return places.fingerprint(self.path) if is_url(self.path) else ""
 
     def rows(self, split: str = "") -> Iterator[pa.RecordBatch]:
         found, skipping = self._chosen(split), Skipping(self.on_error, self.most_skipped)
@@ -89,23 +97,38 @@ class MediaSource(Source):
             names = [name for kept in self._read(names, skipping) for name, _ in kept]
         if row >= len(names):
             raise DataError(f"there is no row {row}: there are {len(names)}", where=self.path)
-        return str(self._place / names[row])
+        return self._shown(names[row])
 
     def _read(self, names: Sequence[str], skipping: Skipping) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         left = iter(names)
-        while some := list(islice(left, _ROWS)):
-            kept = []
-            for name in some:
-                try:
-                    kept.append((name, self.cells(self._place / name)))
-                except DataError as fault:
-                    path = str(self._place / name)
-                    skipping.fault(DataError(fault.what, where=path, do="replace it, or remove it"), name)
-                except OSError as fault:
-                    what = f"the {self.thing} can't be read: {fault.strerror}"
-                    raise DataError(what, where=str(self._place / name)) from fault
-            if kept:
-                yield kept
+        with self._opened(names) as place_of:
+            while some := list(islice(left, _ROWS)):
+                kept = []
+                for name in some:
+                    try:
+                        kept.append((name, self.cells(place_of(name))))
+                    except DataError as fault:
+                        skipping.fault(DataError(fault.what, where=self._shown(name), do=_REPLACE), name)
+                    except OSError as fault:
+                        what = f"the {self.thing} can't be read: {fault.strerror}"
+                        raise DataError(what, where=self._shown(name)) from fault
+                if kept:
+                    yield kept
+
+    @contextmanager
+    def _opened(self, names: Sequence[str]) -> Iterator[Callable[[str], Path]]:
+        """Where the file of a name lies on this machine, until the next is asked for, in the order of `names`."""
+        if not is_url(self.path):
+            yield lambda name: self._place / name
+            return
+        files = {one.name: one for one in self._elsewhere()}
+        wanted = [files[name] for name in names]
+        with places.spool() as folder, remote.Fetching(wanted, folder, _MOST, do=_REPLACE) as fetching:
+            read = folder / "file"
+            yield lambda _: fetching.take().replace(read)
+
+    def _shown(self, name: str) -> str:
+        return f"{self.path.partition('?')[0].rstrip('/')}/{name}" if is_url(self.path) else str(self._place / name)
 
     def _chosen(self, split: str) -> _Found:
         have = self.splits()
@@ -168,6 +191,8 @@ class MediaSource(Source):
 
     def _names(self) -> list[str]:
         """Every file below the folder by its path there, sorted; what begins with a dot is left out."""
+        if is_url(self.path):
+            return [one.name for one in self._elsewhere()]
         place = self._place
         if not place.is_dir():
             raise (
@@ -180,9 +205,17 @@ class MediaSource(Source):
             check_inside(place, path, name)
         return [name for name, _ in found]
 
+    def _elsewhere(self) -> list[remote.RemoteFile]:
+        if self.path.startswith(("http://", "https://")):
+            raise DataError("a web server does not tell what is in a folder", where=self.path, do="copy it here")
+        return remote.find(self.path, lambda _: True)
+
     @property
     def _place(self) -> Path:
         return Path(self.path).expanduser()
+
+
+_REPLACE = "replace it, or remove it"
 
 
 def _few(names: list[str]) -> str:

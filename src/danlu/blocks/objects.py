@@ -20,10 +20,13 @@ from danlu.core.errors import DataError
 BATCH = 1024
 LONGEST = 16 << 20
 """Bytes, or characters. A longer object is no row, and would fill the memory."""
-_HELD = 1 << 26
+MOST_COLUMNS = 10_000
+"""Different keys of all rows. More are no columns, but values that were written as keys."""
+_HELD = 1 << 27
 """Bytes of rows that are kept from the first reading to the second."""
 _WORDS: dict[type, str] = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
 _ALIKE = "write every key's values alike"
+_AS_VALUES = 'write what differs from row to row as a value: {"user": "u17", "score": 3}'
 _UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
 Found: TypeAlias = tuple[int, dict[str, Any] | DataError]
@@ -146,6 +149,7 @@ class _Columns:
     def __init__(self, unit: str) -> None:
         self._unit = unit
         self._kinds: dict[str, tuple[str, File, int]] = {}
+        self._names = set[str]()
         self._schema = pa.schema([])
 
     @property
@@ -162,6 +166,13 @@ class _Columns:
                 there = f"on {self._unit}" if where is file else f"in {where.shown} on {self._unit}"
                 what = f"{name!r} is {kind}, {there} {first} it is {before}"
                 return DataError(what, where=f"{file.shown}, {self._unit} {place}", do=_ALIKE)
+        fresh = row.keys() - self._names
+        if len(self._names) + len(fresh) > MOST_COLUMNS:
+            what = (
+                f"with this row there are {len(self._names) + len(fresh):,} columns, at most {MOST_COLUMNS:,} are taken"
+            )
+            return DataError(what, where=f"{file.shown}, {self._unit} {place}", do=_AS_VALUES)
+        self._names |= fresh
         for name in kinds.keys() - self._kinds.keys():
             self._kinds[name] = (kinds[name], file, place)
         return None

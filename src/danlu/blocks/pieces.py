@@ -19,8 +19,9 @@ PIECE = 2**24
 class Pieces:
     """A table that may be larger than memory: filled by `add`, then gone through any number of times.
 
-    While its rows fit into `memory` bytes it is one table, as if there were no pieces. Beyond, it is an Arrow stream in
-    `folder`, and its pieces are those that were added.
+    While its rows fit into `memory` bytes it is one table, as if there were no pieces, of as many chunks as were added:
+    to join them costs the time of fresh memory. Beyond, it is an Arrow stream in `folder`, and its pieces are those
+    that were added.
     """
 
     def __init__(self, folder: Path, *, memory: int = MEMORY) -> None:
@@ -55,7 +56,7 @@ class Pieces:
         self.num_rows += table.num_rows
         self.nbytes += table.nbytes
         if self._path is None:
-            self._tables.append(table)
+            self._tables += [pa.Table.from_batches([batch]) for batch in table.to_batches()] or [table]
             self._schema = pa.unify_schemas([self.schema, table.schema], promote_options="default")
             if self.nbytes > self._memory:
                 self._to_file()
@@ -64,13 +65,30 @@ class Pieces:
 
     def __iter__(self) -> Iterator[pa.Table]:
         if self._path is None:
-            yield self.whole()
+            yield pa.concat_tables([self.schema.empty_table(), *self._tables], promote_options="default")
             return
         self._close()
         with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield pa.Table.from_batches([batch])
                 pa.default_memory_pool().release_unused()
+
+    def parts(self, size: int) -> Iterator[pa.Table]:
+        """The rows as they were added, few of them together to `size` bytes about: nothing is joined that is larger."""
+        some, nbytes = list[pa.Table](), 0
+        for table in self._tables if self._path is None else self:
+            some.append(table)
+            nbytes += table.nbytes
+            if nbytes >= size:
+                yield self._joined(some)
+                some, nbytes = [], 0
+        if some or not self.num_rows:
+            yield self._joined(some)
+
+    def _joined(self, tables: list[pa.Table]) -> pa.Table:
+        if len(tables) == 1 and tables[0].schema.equals(self.schema):
+            return tables[0]
+        return pa.concat_tables([self.schema.empty_table(), *tables], promote_options="default").combine_chunks()
 
     def whole(self) -> pa.Table:
         """All rows as one table, whatever memory it takes."""

@@ -133,19 +133,20 @@ def opened(place: str, endings: Sequence[str], limits: Limits, wanted: Wanted | 
 
     Raises DataError as `find` and `unpack` do, MachineError where a server can't be reached or the disk is full.
     """
-    with _spool() as spool:
-        files = _fetched(place, endings, limits, wanted, spool) if is_url(place) else find(place, endings)
-        yield [_plain(one, spool, limits) for one in files if wanted is None or wanted(one.name)]
+    with spool() as folder:
+        files = _fetched(place, endings, limits, wanted, folder) if is_url(place) else find(place, endings)
+        yield [_plain(one, folder, limits) for one in files if wanted is None or wanted(one.name)]
 
 
 def _fetched(place: str, endings: Sequence[str], limits: Limits, wanted: Wanted | None, spool: Path) -> list[File]:
+    found = remote.find(place, lambda name: _ends(name, endings))
+    chosen = [one for one in found if wanted is None or wanted(one.name)]
     files = []
-    for k, one in enumerate(remote.find(place, lambda name: _ends(name, endings))):
-        if wanted is None or wanted(one.name):
+    with remote.Fetching(chosen, spool, limits.total) as fetching:
+        for k, one in enumerate(chosen):
             target = spool / f"fetched{k}" / Path(one.name).name
             target.parent.mkdir()
-            one.fetch(target, limits.total)
-            files.append(File(one.name, one.shown, target))
+            files.append(File(one.name, one.shown, fetching.take().replace(target)))
     return files
 
 
@@ -161,7 +162,7 @@ def _plain(file: File, spool: Path, limits: Limits) -> File:
 
 
 @contextmanager
-def _spool() -> Iterator[Path]:
+def spool() -> Iterator[Path]:
     """A folder in the cache that is gone afterwards, with those that killed processes left behind."""
     home = cache_dir() / "reading"
     with disk_faults(home):

@@ -2,7 +2,7 @@
 
 S3's credentials and region are found as its own tools find them (environment, `~/.aws`); the endpoint of another
 server than Amazon's is AWS_ENDPOINT_URL, or said in the URL: `s3://bucket/key?endpoint_override=host:9000&scheme=http`.
-A name that begins with a dot is passed over.
+A name that begins with a dot is passed over. Of several files a few are copied at once, where a client can do that.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from threading import Event
+from typing import IO, Any, Self
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -28,9 +32,13 @@ from danlu.core.plugin import lazy
 _fsspec: Any = lazy("fsspec.core")
 _arrow: Any = lazy("fsspec.implementations.arrow")
 
+AHEAD = 4
+"""Files that are copied at once, or wait, beside the one that is read."""
 _CHUNK = 1 << 20
 _PATIENCE = 60  # seconds without a byte
 _STATES = ("ETag", "etag", "mtime", "LastModified")
+_OF_OBJECT = ("ETag", "Content-Length", "Last-Modified")
+_LARGER = "if that is right: a higher `unpacked_gb`"
 _TRY = "check the address, the network and the credentials"
 
 
@@ -42,6 +50,8 @@ class RemoteFile:
     shown: str
     tell: Callable[[], str]
     open: Callable[[], IO[bytes]]
+    together: bool = True
+    """Whether other files of its server may be read meanwhile."""
 
     def state(self) -> str:
         """What tells one state of the file from another: the server's word for it, else the SHA-256 of its content."""
@@ -51,21 +61,60 @@ class RemoteFile:
             with self.open() as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
 
-    def fetch(self, target: Path, most: int) -> None:
-        """Copy the file to `target`; raises DataError when it has more than `most` bytes or changes meanwhile."""
+    def fetch(self, target: Path, most: int, do: str = _LARGER, stopped: Event | None = None) -> None:
+        """Copy the file to `target`; raises DataError when it has more than `most` bytes or changes meanwhile.
+
+        `do` is what to do about one that is too large. Once `stopped` is set no more of it is copied.
+        """
         with _told(self.shown):
             before, copied = self.tell(), 0
             with self.open() as stream, disk_faults(target), target.open("wb") as out:
                 while chunk := stream.read(_CHUNK):
+                    if stopped is not None and stopped.is_set():
+                        return
                     copied += len(chunk)
                     if copied > most:
-                        what = f"it has more than {most / 1e9:g} GB"
-                        raise DataError(what, where=self.shown, do="if that is right: a higher `unpacked_gb`")
+                        raise DataError(f"it has more than {most / 1e9:g} GB", where=self.shown, do=do)
                     out.write(chunk)
                 if getattr(stream, "length", 0):  # of HTTP: what is still to come
                     raise MachineError("the connection broke off", where=self.shown, do="run again")
             if self.tell() != before:
                 raise DataError("it was changed while it was read", where=self.shown, do="try again when it is whole")
+
+
+class Fetching:
+    """Copies of files, made ahead of who takes them, in their order; to be entered and left.
+
+    On leaving, what is still being copied is dropped at its next byte: the folder can then be removed.
+    """
+
+    def __init__(self, files: Sequence[RemoteFile], folder: Path, most: int, do: str = _LARGER) -> None:
+        """`most` and `do` are those of `fetch`, asked for `AHEAD` files at once where the client can."""
+        self._left = ((one, folder / str(number)) for number, one in enumerate(files))
+        self._most, self._do, self._stopped = most, do, Event()
+        self._coming: deque[tuple[Path, Future[None]]] = deque()
+        self._ahead = AHEAD if all(one.together for one in files) else 1
+        self._threads = ThreadPoolExecutor(self._ahead, "fetching")
+
+    def take(self) -> Path:
+        """The copy of the next file, for the caller to remove. Raises what `fetch` raised for it."""
+        for one, target in islice(self._left, self._ahead - len(self._coming)):
+            fetched = self._threads.submit(one.fetch, target, self._most, self._do, self._stopped)
+            self._coming.append((target, fetched))
+        target, fetched = self._coming.popleft()
+        try:
+            fetched.result()
+        except DanluError:
+            target.unlink(missing_ok=True)
+            raise
+        return target
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._threads.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -103,7 +152,10 @@ def find(url: str, wanted: Callable[[str], bool]) -> list[RemoteFile]:
         if not found:
             raise DataError("there is no such file, and none below it", where=shown, do="check the path")
         place = f"{parts.scheme}://"
-        return [RemoteFile(name, place + one, _teller(system, one), _opener(system, one)) for name, one in found]
+        together = isinstance(getattr(system, "fs", None), fs.S3FileSystem) or bool(system.async_impl)
+        return [
+            RemoteFile(name, place + one, _teller(system, one), _opener(system, one), together) for name, one in found
+        ]
 
 
 def _below(system: Any, path: str, shown: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
@@ -134,7 +186,15 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def _teller(system: Any, path: str) -> Callable[[], str]:
+    def of_object() -> str:
+        # S3 counts time in whole seconds, and a listing has no ETag: two states of one size and second look alike
+        with system.fs.open_input_stream(path) as stream:
+            told = stream.metadata()
+        return " ".join(told[key].decode() for key in _OF_OBJECT if key in told)
+
     def tell() -> str:
+        if isinstance(getattr(system, "fs", None), fs.S3FileSystem):
+            return of_object()
         system.invalidate_cache()
         info = system.info(path)
         return " ".join(str(info[key]) for key in ("size", *_STATES) if key in info and info.keys() & set(_STATES))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from danlu.contracts import Answer, Arrays, Delta, Example
 from danlu.core.errors import DataError
 
 _MOST = 4096
+TOLD: dict[str, dict[str, Any]] = {
+    "most": {"type": "integer", "minimum": 1, "maximum": _MOST},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 10},
+    "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "seed": {"type": "integer", "minimum": 0},
+}
+"""What a request may say besides the beginning, as JSON Schema."""
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "text": {"type": "string"},
-        "most": {"type": "integer", "minimum": 1, "maximum": _MOST},
-        "temperature": {"type": "number", "minimum": 0, "maximum": 10},
-        "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        "seed": {"type": "integer", "minimum": 0},
-    },
+    "properties": {"text": {"type": "string"}, **TOLD},
     "required": ["text"],
     "additionalProperties": False,
 }
@@ -44,7 +47,7 @@ class Request:
     def of(cls, x: Any, defaults: Any) -> Self:
         """From a string, or from `{"text", "most", "temperature", "top_p", "seed"}`. Raises DataError."""
         given = {"text": x} if isinstance(x, str) else dict(x) if isinstance(x, Mapping) else {}
-        options = {name: getattr(defaults, name) for name in ("most", "temperature", "top_p", "seed")}
+        options = {name: getattr(defaults, name) for name in TOLD}
         if unknown := sorted(given.keys() - {"text", *options}):
             raise DataError(f"a request has no {unknown[0]!r}", do=f"it has: text, {', '.join(options)}")
         if not isinstance(given.get("text"), str):
@@ -62,6 +65,36 @@ def _check(asked: Request) -> None:
         value = getattr(asked, name)
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             raise DataError(f"{name} must be a number from {low} to {high}, not {value!r:.40}")
+
+
+def write(
+    beginning: Sequence[int], ends: Collection[int | None], asked: Request, processor: Any
+) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
+    """The talk that goes on with ids, token by token, until one of `ends`: the answer is `ANSWER`.
+
+    A character that is not whole yet waits for the next token.
+    """
+    ids, first, said, state = list(beginning), len(beginning), "", None
+    rng = np.random.default_rng([asked.seed, zlib.crc32(asked.text.encode())])
+    while len(ids) - first < asked.most:
+        window = np.array(ids[-(processor.most or len(ids)) :], dtype=np.int64)
+        inputs = {"input_ids": window, "attention_mask": np.ones_like(window), "at": np.array([len(window) - 1])}
+        whole = len(window) == len(ids)
+        example = Example(inputs, keep=whole, state=state if whole else None)
+        [outputs] = yield [example]
+        state = example.state
+        drawn = draw(outputs["logits"][0], asked.temperature, asked.top_p, rng)
+        if drawn in ends:
+            break
+        ids.append(drawn)
+        now = processor.text(ids)[len(processor.text(ids[:first])) :]
+        if not now.endswith("\ufffd") and len(now) > len(said):
+            yield Delta(now[len(said) :])
+            said = now
+    now = processor.text(ids)[len(processor.text(ids[:first])) :]
+    if now != said:
+        yield Delta(now[len(said) :])
+    return {"text": now, "tokens": len(ids) - first, "ended": len(ids) - first < asked.most}
 
 
 def prompt(x: Any) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from danlu.blocks.chain import Chain, chains, cut
+from danlu.blocks.chain import PIECE, Chain, chains, cut
 from danlu.blocks.crew import Crew
 from danlu.blocks.delimited import DOUBTS, NOTES
 from danlu.blocks.journal import Journal, numbered
@@ -52,6 +53,7 @@ class Sifting:
 
     def read(self, source: Source) -> tuple[Pieces, str]:
         """All rows, numbered, and one digest of them in any order; the source's own splits are in the column `OWN`."""
+        self.crew.expect(source.bytes_about())
         own = [name for name in FROZEN_FIRST if name in source.splits()]
         rows, keys = Pieces(self.scratch), []
         for name in own or [""]:
@@ -63,6 +65,7 @@ class Sifting:
                     piece = piece.append_column(OWN, pa.array([name] * piece.num_rows, pa.string()))
                 keys.append(key_array(piece, piece.column_names, exact=True))
                 rows.add(numbered(piece, rows.num_rows))
+                self.crew.expect(rows.nbytes)
                 self.events.progress("reading", rows.num_rows, None, "rows")
             self.sizes[name] = rows.num_rows - before
         self.events.progress("reading", rows.num_rows, rows.num_rows, "rows")
@@ -87,12 +90,20 @@ class Sifting:
     ) -> Pieces:
         """The rows after the operators that work on `split` (empty: on all rows, before the cut)."""
         mine = [one for one in operators if (split in one.where() if split else not one.where())]
-        done, context = 0, Context(columns, split, self.seed, dict(held))
-        for spread, ones in chains(mine):
-            names = [f"{one.name} on {split}" if split else one.name for one in ones]
+        done, context, following = 0, Context(columns, split, self.seed, dict(held)), list(chains(mine))
+        while following:
+            (spread, ones), *following = following
+            names = [_told(one, split) for one in ones]
             self.events.progress("cleaning", done, len(mine), "operators", operator=", ".join(one.name for one in ones))
-            work = self._spread if spread and not held else self._one_by_one
-            rows = work(rows, Chain(ones, names, context))
+            chain = Chain(ones, names, context)
+            if not spread or held:
+                rows = self._one_by_one(rows, chain)
+            elif following and following[0][1][0].small_pieces and not rows.many:
+                (_, after), *following = following
+                rows = self._sifted(_Coming(self._worked(rows, chain)), after[0], _told(after[0], split), context)
+                done += 1
+            else:
+                rows = Pieces.of(self._worked(rows, chain), self.scratch)
             done += len(ones)
         if mine:
             self.events.progress("cleaning", len(mine), len(mine), "operators")
@@ -103,8 +114,8 @@ class Sifting:
             rows = self._sifted(rows, operator, name, chain.context)
         return rows
 
-    def _sifted(self, rows: Pieces, operator: Operator, name: str, context: Context) -> Pieces:
-        pieces = rows if operator.takes_pieces() else [rows.whole()]
+    def _sifted(self, rows: Pieces | _Coming, operator: Operator, name: str, context: Context) -> Pieces:
+        pieces = [rows.whole()] if isinstance(rows, Pieces) and not operator.takes_pieces() else rows
         after, counts, offset = Pieces(self.scratch), Counts(0, 0), 0
         for before, (piece, said) in zip(pieces, operator.sift(pieces, context), strict=True):
             self.journal.note(name, before, piece, said)
@@ -116,21 +127,20 @@ class Sifting:
         self.tell(name, counts)
         return after
 
-    def _spread(self, rows: Pieces, chain: Chain) -> Pieces:
+    def _worked(self, rows: Pieces, chain: Chain) -> Iterator[pa.Table]:
         """The rows after operators that treat each alone, piece by piece through all of them."""
-        after, totals = Pieces(self.scratch), [Counts(0, 0) for _ in chain.operators]
-        pieces = (part for piece in rows for part in cut(piece))
+        totals = [Counts(0, 0) for _ in chain.operators]
+        pieces = (part for piece in rows.parts(PIECE) for part in cut(piece))
         for worked in self.crew.work(chain, pieces, rows.nbytes):
             self.journal.write(worked.entries)
             for total, said in zip(totals, worked.counts, strict=False):
                 added(total, said, 0)
             if worked.rows.num_rows or not rows.num_rows:
-                after.add(worked.rows)
+                yield worked.rows
         for name, operator, counts in zip(chain.names, chain.operators, totals, strict=True):
             _check_left(name, operator, counts)
             self.tell(name, counts)
         rows.remove()
-        return after
 
     def keep(self, name: str, rows: Pieces, mask: np.ndarray[Any, Any], shown: Sequence[str]) -> Pieces:
         """The rows of a mask; the others are counted under `name`, with these columns of some."""
@@ -153,6 +163,30 @@ class Sifting:
         told = {part: getattr(counts, part) for part in ("rows_in", "rows_out", "changed", "by", "notes")}
         told["samples"] = covered(counts.samples)
         self.told.append(json.loads(json.dumps({"name": name, **told}, default=str)))
+
+
+class _Coming:
+    """Pieces that are still being made: gone through any number of times, each is made when it is first asked for."""
+
+    def __init__(self, made: Iterator[pa.Table]) -> None:
+        self._made, self._have = made, list[pa.Table]()
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for place in count():
+            if place == len(self._have):
+                self._have.extend(islice(self._made, 1))
+            if place == len(self._have):
+                return
+            yield self._have[place]
+
+    def remove(self) -> None:
+        """Let go of the pieces."""
+        self._have.clear()
+
+
+def _told(operator: Operator, split: str) -> str:
+    """The name that an operator is told by."""
+    return f"{operator.name} on {split}" if split else operator.name
 
 
 def _check_left(name: str, operator: Operator, counts: Counts) -> None:

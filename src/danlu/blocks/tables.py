@@ -33,7 +33,8 @@ def shown_rows(
     table: pa.Table, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Up to ten rows for a report, as JSON values: long texts are cut, bytes are counted."""
-    few = table.select(list(dict.fromkeys(columns))).take(pa.array(rows[:MOST_SAMPLES], pa.int64()))
+    thin = table.select(list(dict.fromkeys(columns)))
+    few = pa.concat_tables([thin.slice(0, 0), *(thin.slice(int(row), 1) for row in rows[:MOST_SAMPLES])])  # no join
     return [{name: shown(value) for name, value in row.items()} for row in few.to_pylist()]
 
 

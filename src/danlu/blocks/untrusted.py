@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import json
 import pickletools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _PRIVATE = ("gi_", "cr_", "ag_", "f_", "func_", "tb_", "mro")
 _BINARY = (".safetensors", ".onnx")
 _BUILDING = {"GLOBAL", "INST", "STACK_GLOBAL", "REDUCE", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "EXT1", "EXT2", "EXT4"}
 _MOST_TEMPLATE = 1_000_000
+_MARK = re.compile(r"({%[-+]?\s*)(end)?generation(\s*[-+]?%})")
 _AT_ONCE = 1 << 22
 _NOT_NUMBERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "F64": ("<f8", np.isnan),
@@ -136,7 +138,7 @@ def check_template(text: str) -> None:
     if len(text) > _MOST_TEMPLATE:
         raise DataError("the chat template is longer than a million characters", do=do)
     try:
-        tree = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).parse(_without_marks(text))  # noqa: S701 - only parsed
+        tree = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).parse(without_marks(text))  # noqa: S701 - only parsed
         found = next(_reaches(tree), None)
     except (TemplateError, RecursionError, SyntaxError) as fault:
         raise DataError(f"the chat template can't be read: {fault}", do=do) from fault
@@ -144,9 +146,9 @@ def check_template(text: str) -> None:
         raise DataError(f"the chat template reaches beyond what it is given: {found}", do=do)
 
 
-def _without_marks(text: str) -> str:
-    """Without `{% generation %}`, by which transformers marks what is learnt; plain Jinja does not know it."""
-    return text.replace("{% generation %}", "").replace("{% endgeneration %}", "").replace("{%- generation %}", "")
+def without_marks(text: str) -> str:
+    """A template without `{% generation %}`, by which transformers marks answers; plain Jinja does not know it."""
+    return _MARK.sub(lambda mark: f"{mark[1]}{'endif' if mark[2] else 'if true'}{mark[3]}", text)
 
 
 def _reaches(tree: nodes.Node) -> Iterator[str]:

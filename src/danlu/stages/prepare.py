@@ -18,14 +18,15 @@ from danlu.blocks import cut as cuts
 from danlu.blocks.crew import Crew
 from danlu.blocks.cut import UNKNOWN, Cut, Mask, Parts
 from danlu.blocks.dataset import SPLITS, DataSet, check_labels_seen, label_counts, true_answers
-from danlu.blocks.journal import ROW, Journal
+from danlu.blocks.journal import ROW, Journal, numbers
 from danlu.blocks.pieces import Pieces
 from danlu.blocks.sifting import OWN, Sifting, said
 from danlu.blocks.sniff import sniff
 from danlu.blocks.splits import Keys, key_array
 from danlu.blocks.tables import LIKE_MISSING, check_columns, is_text
+from danlu.blocks.tracing import origin
 from danlu.contracts import Files, Operator, Settings, Source, Stage, Task, slot
-from danlu.core.errors import DataError
+from danlu.core.errors import DataError, RowError
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -120,16 +121,18 @@ class Prepare(Stage):
             for text in doubts:
                 events.warn(text)
             blank = cuts.blank(rows, settled) if self._fills else np.zeros(rows.num_rows, dtype=bool)
-            told = _visible(rows.thin(columns.gold)).filter(pa.array(~blank))
-            settled.resolve(told)  # says where labels are wrong, before the cut stumbles
+            told = rows.thin(columns.gold).filter(pa.array(~blank))
+            self.resolved(settled, told, sifting)  # says where labels are wrong, before the cut stumbles
             tables, keys = self.cut(rows, settled, sifting, blank)
             for name in reversed(SPLITS):
                 if any(name in one.where() for one in self.operators):
                     held = {other: tables[other] for other in ("validation", "test") if name == "train"}
                     tables[name] = sifting.operate(tables[name], self.operators, columns, name, held)
                     keys[name] = cuts.asked(tables[name], settled)
+            for name in ("validation", "test"):
+                tables[name] = _with_columns(tables[name], tables["train"].schema, sifting.scratch)
             _clear(tables, keys, settled, sifting)
-            task = settled.resolve(_visible(tables["train"].thin(columns.gold)))
+            task = self.resolved(settled, tables["train"].thin(columns.gold), sifting)
             _guard(tables, task)
             notes = sifting.notes + reasons
             info = {
@@ -149,6 +152,16 @@ class Prepare(Stage):
     @property
     def _fills(self) -> bool:
         return any(operator.fills for operator in self.operators)
+
+    def resolved(self, task: Task, rows: pa.Table, sifting: Sifting) -> Task:
+        """The task with all that it finds in the rows. Raises DataError that says where in the source a row stands."""
+        try:
+            return task.resolve(_visible(rows))
+        except RowError as fault:
+            number = int(numbers(rows)[fault.row - 1])
+            if number < 0:
+                raise
+            raise DataError(fault.what, where=origin(sifting.sizes, number, self.source), do=fault.do) from fault
 
     def cut(self, rows: Pieces, task: Task, sifting: Sifting, blank: Mask) -> tuple[dict[str, Pieces], dict[str, Keys]]:
         """Split → rows, and the keys of their inputs. Raises DataError when there are too few of them.
@@ -209,6 +222,20 @@ class Prepare(Stage):
                 what = f"{len(np.unique(hangs)):,} different rows are too few: no row would be in {name}"
                 raise DataError(what, do="give more rows, or raise its share")
         return parts
+
+
+def _with_columns(rows: Pieces, wanted: pa.Schema, scratch: Path) -> Pieces:
+    """With the columns that an operator made for the training rows, empty here."""
+    new = [field for field in wanted if field.name not in rows.schema.names]
+    if not new:
+        return rows
+    made = Pieces(scratch)
+    for piece in rows:
+        for field in new:
+            piece = piece.append_column(field, pa.nulls(piece.num_rows, field.type))
+        made.add(piece)
+    rows.remove()
+    return made
 
 
 def _clear(tables: dict[str, Pieces], keys: dict[str, Keys], task: Task, sifting: Sifting) -> None:

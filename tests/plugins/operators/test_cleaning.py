@@ -121,6 +121,27 @@ def test_each_rule_of_quality(rule, text):
     assert rule not in Quality(**{rule: None}).broken(text)
 
 
+def test_hashes_and_ellipses_are_not_added_up():
+    assert "symbols" not in Quality().broken(f"{LONG} # …")  # each 0.06 a word
+    assert "symbols" in Quality().broken(f"{LONG} # #")
+    assert "symbols" in Quality().broken(f"{LONG} … ...")
+
+
+def test_repeated_runs_of_five_words_count_by_their_characters():
+    run, short = (
+        "extraordinary television transcendental documentaries everywhere",
+        [f"{a}{b}" for a in "abcdef" for b in "ghijkl"],
+    )
+    text = " ".join([run, *short[:18], run, *short[18:]])
+    assert "repeated_grams" in Quality().broken(text)  # 1 of 42 runs, and 62 of 196 characters
+    _, counts = apply(Quality(), text)
+    assert counts.by["repeated_grams"] == 1
+
+
+def test_a_brace_that_closes_alone_is_none_of_c4s():
+    assert Quality(page=True).broken("a smile :-}") == []
+
+
 @pytest.mark.parametrize(
     ("rule", "text"),
     [

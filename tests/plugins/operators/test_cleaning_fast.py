@@ -5,12 +5,14 @@ import re
 
 import ftfy
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from ftfy.badness import BADNESS_RE, is_bad
 
 from danlu.blocks import wordings
 from danlu.blocks.rewriting import each
 from danlu.contracts import Columns, Context
-from danlu.plugins.operators.fix_encoding import FixEncoding
+from danlu.plugins.operators.fix_encoding import _SUSPECT, FixEncoding
 from danlu.plugins.operators.quality import _RULES, Quality
 
 PLAIN = [*map(chr, range(128)), *"–—‘’‚“”„‟…、。，！？「」好的了ー々カな"]
@@ -52,7 +54,7 @@ def test_lower_case_changes_no_kind_of_character():
     kinds = wordings._kinds()
     for code in range(1 << 16):
         lower = chr(code).lower()
-        assert len(lower) > 1 or kinds[ord(lower)] == kinds[code]
+        assert chr(code) in wordings._AMONG_OTHERS or kinds[ord(lower)] == kinds[code]
 
 
 def test_ftfy_finds_no_mistake_in_plain_texts():
@@ -60,6 +62,20 @@ def test_ftfy_finds_no_mistake_in_plain_texts():
     for _ in range(3000):
         text = "".join(draw.choices(PLAIN, k=40))
         assert ftfy.fix_encoding(text) == text
+
+
+def test_every_text_in_which_ftfy_sees_a_mistake_is_suspect():
+    odd = sorted({sign for sign in BADNESS_RE.pattern if not sign.isascii()})
+    draw, beside = random.Random(0), [*"aZ9 .,?\n", "ab", "B "]
+    texts = [*odd, *(f"{a}{sign}{b}" for sign in odd for a in beside for b in beside)]
+    texts += ["".join(draw.choices(odd if draw.random() < 0.5 else [*odd, *beside], k=3)) for _ in range(5000)]
+    texts += [" ".join(draw.choices([*odd, *beside], k=4)) for _ in range(5000)]
+    suspect = pc.match_substring_regex(pa.array(texts), _SUSPECT).to_pylist()
+    assert [text for text, found in zip(texts, suspect, strict=True) if is_bad(text) and not found] == []
+    assert (
+        pc.match_substring_regex(pa.array(["le café était fermé", "Ein Gruß", "好：café"]), _SUSPECT).to_pylist()
+        == [False] * 3
+    )
 
 
 def test_texts_among_plain_ones_are_mended():

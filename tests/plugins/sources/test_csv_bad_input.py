@@ -66,6 +66,13 @@ def test_a_file_of_refused_rows_says_why_whatever_may_be_skipped(tmp_path):
     assert "2 of 3 rows can't be read" in table(both).schema.metadata[b"danlu.notes"].decode()
 
 
+def test_a_quote_that_swallows_rows_is_never_one_skipped_row(tmp_path):
+    swallows = source(tmp_path, many(line300='"only one'), on_error="skip")
+    with pytest.raises(DataError, match=r"line 300: a quote .* swallows all rows up to the last line, 501"):
+        table(swallows)
+    assert table(source(tmp_path, many(line300='"two\nlines"'), on_error="skip")).num_rows == 499
+
+
 def test_mixed_encodings(tmp_path):
     lines = [f"第 {k} 条评论,好".encode() for k in range(300)]
     lines[250] = "这是一条很长的评论,坏".encode("gb18030")

@@ -43,6 +43,13 @@ def test_a_ranking_holds_all_that_belongs_to_a_text_and_so_many_others(tmp_path)
     assert len({row["relevance"].index(1) for row in made}) > 2, "the right ones must not always stand in one place"
 
 
+def test_preferences_reject_an_answer_to_something_else(tmp_path):
+    made = rows(tmp_path, make="preferences")
+    true = {(f"question {k % 20}", f"answer {k}") for k in range(50)}
+    assert {(row["q"], row["chosen"]) for row in made} == true
+    assert not true & {(row["q"], row["rejected"]) for row in made}
+
+
 def test_the_seed_decides(tmp_path):
     assert rows(tmp_path) == rows(tmp_path)
     assert rows(tmp_path) != rows(tmp_path, seed=1)

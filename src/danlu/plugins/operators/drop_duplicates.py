@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,8 @@ class DropDuplicates(Operator):
 
     The same input under two labels is counted and told; the first label is kept, which may be the wrong one.
     """
+
+    small_pieces: ClassVar[bool] = True
 
     columns: tuple[str, ...] = ()
     """The columns that are compared; empty: those that the task asks about."""
@@ -54,6 +56,7 @@ class DropDuplicates(Operator):
 
 def _conflicts(inputs: np.ndarray[Any, Any], gold: Keys) -> list[str]:
     """A note where the same input has more than one truth."""
-    pairs = np.unique(np.rec.fromarrays([inputs, gold]))
+    repeated = np.bincount(inputs)[inputs] > 1
+    pairs = np.unique(np.rec.fromarrays([inputs[repeated], gold[repeated]]))
     found = int((np.bincount(pairs["f0"]) > 1).sum()) if len(pairs) else 0
     return [f"{found} inputs stand under more than one label; the first label was kept"] if found else []

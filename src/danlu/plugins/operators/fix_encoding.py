@@ -12,8 +12,9 @@ from danlu.core.plugin import lazy
 
 _ftfy: Any = lazy("ftfy", extra="cleaning")
 _PLAIN = r"\x00-\x7f\x{2013}\x{2014}\x{2018}-\x{201e}\x{2026}\x{3000}-\x{30ff}\x{3400}-\x{9fff}\x{ff00}-\x{ffef}"
-_SUSPECT = f"[^{_PLAIN}]"
-"""Each of the patterns by which ftfy knows a mistake holds a character that is not plain."""
+_SUSPECT = rf"[^\x00-\x7f][^{_PLAIN}]|[^{_PLAIN}][^\x00-\x7f]|[\x{{80}}-\x{{9f}}\x{{b0}}ŒœÂÃ]"
+"""Each of the patterns by which ftfy knows a mistake holds two neighbours beyond ASCII, one of them not plain; or a
+character that is enough beside a plain one."""
 
 
 class FixEncoding(Operator):

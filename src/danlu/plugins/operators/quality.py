@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,10 +20,10 @@ from danlu.blocks.wordings import Wordings
 from danlu.contracts import Context, Counts, Operator
 
 _BULLET = re.compile(r"\s*(?:[-*•‣▪◦●·–]|\d{1,3}[.)、])\s*")
-_SYMBOL = re.compile(r"#|…+|\.\.\.")
+_ELLIPSIS = re.compile(r"…+|\.\.\.")
 _SPACED = re.compile(r"[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
 _PAGE = {
-    "braces": re.compile(r"[{}]"),
+    "braces": re.compile(r"\{"),
     "lorem_ipsum": re.compile("lorem ipsum", re.IGNORECASE),
     "javascript": re.compile("javascript", re.IGNORECASE),
     "policy": re.compile(
@@ -30,11 +32,12 @@ _PAGE = {
 }
 _ENDED = re.compile(r"[.!?。！？…][\"'”’」』）)]*(?=\s|$)|[。！？]")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")
+_ENGLISH = ("the", "of", "and", "to", "that", "with", "have", "be")
 _CHINESE = "的了是在和有我不这就也都"
 _JAPANESE = "のはがをにとで"
 _STOP = frozenset((*_ENGLISH, *_CHINESE, *_JAPANESE))
-_PLAIN_STOPS = (*(f" {word} " for word in _ENGLISH), *_CHINESE, *_JAPANESE)
+_SPACED_STOPS = tuple(f" {word} " for word in _ENGLISH)
+_PLAIN_STOPS = (*_CHINESE, *_SPACED_STOPS, *_JAPANESE)
 _NEARLY = 1 - 1e-9
 _SHORT = 10
 """Words below which repetition and symbols say nothing of a text."""
@@ -43,8 +46,9 @@ _LONG = 50
 
 
 class Quality(Operator):
-    """Each rule has its option (`null`: off) and its count. The bounds are Gopher's (Rae et al., 2021, table A1), which
-    are meant for web pages: try them on your texts, and look at the samples, before you trust them.
+    """Each rule has its option (`null`: off) and its count. The bounds are Gopher's (Rae et al., 2021, appendix A and
+    table A1; held against `gopher_*_filter.py` of huggingface/datatrove). They are meant for web pages: try them on
+    your texts, and look at the samples, before you trust them.
 
     In a text that is mostly Chinese or Japanese two characters stand for a word: a run of five words is one of ten
     characters. `word_length` does not look at such texts, nor `stop_words` at scripts that are neither these nor Latin;
@@ -59,7 +63,7 @@ class Quality(Operator):
     word_length: tuple[float, float] | None = (3.0, 10.0)
     """The least and greatest mean length of a word, in characters."""
     symbols: float | None = Field(default=0.1, ge=0)
-    """The most `#` and ellipses a word."""
+    """The most `#` a word, and the most ellipses."""
     bullets: float | None = Field(default=0.9, ge=0, le=1)
     """The greatest share of lines, of two at least, that begin as an item of a list."""
     ellipses: float | None = Field(default=0.3, ge=0, le=1)
@@ -86,11 +90,11 @@ class Quality(Operator):
     top_four: float | None = Field(default=0.16, ge=0, le=1)
     """The same for four."""
     repeated_grams: float | None = Field(default=0.15, ge=0, le=1)
-    """The greatest share of runs of five words that stood in the text before."""
+    """The greatest share of the words' characters in runs of five words that stood in the text before."""
     repeated_grams_6: float | None = Field(default=0.14, ge=0, le=1)
-    """The greatest share of the words' characters in runs of six words that stood in the text before."""
+    """The same for six words."""
     repeated_grams_7: float | None = Field(default=0.13, ge=0, le=1)
-    """The same for seven words."""
+    """The same for seven."""
     repeated_grams_8: float | None = Field(default=0.12, ge=0, le=1)
     """The same for eight."""
     repeated_grams_9: float | None = Field(default=0.11, ge=0, le=1)
@@ -98,10 +102,10 @@ class Quality(Operator):
     repeated_grams_10: float | None = Field(default=0.1, ge=0, le=1)
     """The same for ten."""
     page: bool = False
-    """C4 (Raffel et al., 2020): drop texts with a brace, `lorem ipsum`, `javascript` or words of a cookie notice; each
-    is counted by itself."""
+    """C4 (Raffel et al., 2020, section 2.2): drop texts with a `{`, `lorem ipsum`, `javascript` or words of a cookie
+    notice; each is counted by itself. Of the last two C4 drops the lines, and keeps the page."""
     sentences: int | None = Field(default=None, ge=1)
-    """C4: the fewest sentences, told by their ends."""
+    """C4: the fewest sentences, told by their ends; there 5."""
     unended: float | None = Field(default=None, ge=0, le=1)
     """C4: the greatest share of lines, of two at least, that no mark such as `.` or `。` ends."""
 
@@ -121,7 +125,8 @@ class Quality(Operator):
 
     def _doubtful(self, texts: list[str]) -> dict[str, Any]:
         """The rules that are on, and the rows that may break each of them: a text is read closely only there."""
-        of = Wordings.of(texts)
+        shares = [share for rule in _GRAMS if (share := getattr(self, rule)) is not None]
+        of = Wordings.of(texts, min(shares, default=math.inf) * _NEARLY)
         a_word = 1 + of.doubled
         long, lines = of.words >= _SHORT * a_word, np.fromiter(("\n" in text for text in texts), bool, len(texts))
         least, most = self.word_length or (0, 0)
@@ -130,17 +135,17 @@ class Quality(Operator):
             "word_length": (of.spaced >= _SHORT) & ~of.doubled & ~((least <= mean) & (mean <= most)),
             "symbols": long & (_symbols_at_most(texts) > (self.symbols or 0) * of.words),
             "alphabetic": long & (of.lettered < (self.alphabetic or 0) * (of.words + of.symbols)),
-            "stop_words": (of.words >= self.stop_words_from) & ~_has_stop_words(texts, self.stop_words or 0),
+            "stop_words": _lacks_stop_words(texts, of.words >= self.stop_words_from, self.stop_words or 0),
             "top_pair": long & (of.pair > (self.top_pair or 0) * of.characters),
             "top_three": long & (2 * of.pair > (self.top_three or 0) * of.characters),
             "top_four": long & (2 * of.pair > (self.top_four or 0) * of.characters),
-            "repeated_grams": long & (of.runs >= (self.repeated_grams or 0) * (of.words - 9) * _NEARLY),
         }
         every = np.full(len(texts), True)
         may |= dict.fromkeys(_LINES, lines) | dict.fromkeys((*_PAGE, "sentences"), every)
-        for rule, size in _LONGER.items():  # a run of seven words holds three runs of five
+        for rule, size in _GRAMS.items():  # a run of seven words holds three runs of five
             each = size * a_word / ((size - 5) * a_word + 1)
-            may[rule] = long & (each * of.runs * of.longest > (getattr(self, rule) or 0) * of.characters * _NEARLY)
+            repeated = np.minimum(np.minimum(of.run_characters, each * of.runs * of.longest), of.again)
+            may[rule] = long & (repeated > (getattr(self, rule) or 0) * of.characters * _NEARLY)
         return {rule: np.flatnonzero(rows | ~of.known) for rule, rows in may.items() if self._is_on(rule)}
 
     def _is_on(self, rule: str) -> bool:
@@ -153,22 +158,24 @@ class Quality(Operator):
 
 
 def _symbols_at_most(texts: list[str]) -> Any:
-    counts = (text.count("#") + text.count("…") + text.count("...") for text in texts)
+    counts = (max(text.count("#"), text.count("…") + text.count("...")) for text in texts)
     return np.fromiter(counts, np.int64, len(texts))
 
 
-def _has_stop_words(texts: list[str], enough: int) -> Any:
-    """Whether it is plain that a text has that many of them: between spaces, or Chinese."""
+def _lacks_stop_words(texts: list[str], asked: Any, enough: int) -> Any:
+    """The texts among those asked that have not plainly so many of them: between spaces, or Chinese."""
 
     def plain(text: str) -> bool:
         found = 0
-        for sign in _PLAIN_STOPS:
+        for sign in _SPACED_STOPS if text.isascii() else _PLAIN_STOPS:
             found += sign in text
             if found >= enough:
                 return True
         return found >= enough
 
-    return np.fromiter(map(plain, texts), bool, len(texts))
+    return np.fromiter(
+        (ask and not plain(text) for ask, text in zip(asked.tolist(), texts, strict=True)), bool, len(texts)
+    )
 
 
 class _Text:
@@ -205,23 +212,31 @@ class _Text:
     def characters(self) -> int:
         return sum(map(len, self.words))
 
-    def runs(self, size: int) -> list[tuple[str, ...]]:
-        """All runs of so many words."""
-        size *= self.a_word
-        return [tuple(self.words[k : k + size]) for k in range(len(self.words) - size + 1)]
+    @cached_property
+    def _lined(self) -> tuple[str, list[int]]:
+        """The words, a line each, and where each line begins; cut out of it, runs of words are quick to compare."""
+        return "\n".join([*self.words, ""]), list(accumulate((len(word) + 1 for word in self.words), initial=0))
+
+    def runs(self, size: int) -> list[str]:
+        """All runs of so many words, each a text of lines."""
+        whole, begins = self._lined
+        return [whole[begin:end] for begin, end in zip(begins, begins[size * self.a_word :], strict=False)]
 
     @cached_property
-    def pairs(self) -> Counter[tuple[str, ...]]:
+    def pairs(self) -> Counter[str]:
         return Counter(self.runs(2))
 
     def covered(self, size: int) -> float:
         """The share of the words' characters in runs of so many words that stood before, none counted twice."""
-        runs, seen, at, found = self.runs(size), set[tuple[str, ...]](), 0, 0
+        runs, seen, at, found, words = self.runs(size), set[str](), 0, 0, size * self.a_word
         while at < len(runs):
-            again = runs[at] in seen
-            found += sum(map(len, runs[at])) if again else 0
-            seen.add(runs[at])
-            at += len(runs[at]) if again else 1
+            run = runs[at]
+            if run in seen:
+                found += len(run) - words
+                at += words
+            else:
+                seen.add(run)
+                at += 1
         return found / self.characters if self.characters else 0.0
 
     def share(self, holds: Callable[[str], Any]) -> float:
@@ -236,7 +251,8 @@ def _word_length(rules: Quality, seen: _Text) -> bool:
 
 
 def _symbols(rules: Quality, seen: _Text) -> bool:
-    return seen.long and len(_SYMBOL.findall(seen.text)) > (rules.symbols or 0) * len(seen.words)
+    most = max(seen.text.count("#"), len(_ELLIPSIS.findall(seen.text)))
+    return seen.long and most > (rules.symbols or 0) * len(seen.words)
 
 
 def _bullets(rules: Quality, seen: _Text) -> bool:
@@ -283,15 +299,10 @@ def _top(seen: _Text, size: int, bound: float | None) -> bool:
     if not seen.long or seen.pairs.most_common(1)[0][1] < least:
         return False
     run, count = (seen.pairs if size == 2 else Counter(seen.runs(size))).most_common(1)[0]
-    return count >= least and count * sum(map(len, run)) > (bound or 0) * seen.characters
+    return count >= least and count * (len(run) - size * seen.a_word) > (bound or 0) * seen.characters
 
 
-def _repeated_grams(rules: Quality, seen: _Text) -> bool:
-    runs = seen.runs(5)
-    return seen.long and 1 - len(set(runs)) / len(runs) > (rules.repeated_grams or 0)
-
-
-def _longer(rule: str, size: int) -> Callable[[Quality, _Text], bool]:
+def _covered(rule: str, size: int) -> Callable[[Quality, _Text], bool]:
     return lambda rules, seen: seen.long and seen.covered(size) > (getattr(rules, rule) or 0)
 
 
@@ -307,7 +318,7 @@ def _unended(rules: Quality, seen: _Text) -> bool:
     return seen.share(lambda line: not _ENDED.search(line[-2:])) > (1 if rules.unended is None else rules.unended)
 
 
-_LONGER = {f"repeated_grams_{size}": size for size in range(6, 11)}
+_GRAMS = {"repeated_grams": 5} | {f"repeated_grams_{size}": size for size in range(6, 11)}
 _LINES = (
     "bullets", "ellipses", "unended", "repeated_lines", "repeated_line_characters", "repeated_paragraphs",
     "repeated_paragraph_characters",
@@ -328,8 +339,7 @@ _RULES: dict[str, Callable[[Quality, _Text], bool]] = {
     "top_pair": lambda rules, seen: _top(seen, 2, rules.top_pair),
     "top_three": lambda rules, seen: _top(seen, 3, rules.top_three),
     "top_four": lambda rules, seen: _top(seen, 4, rules.top_four),
-    "repeated_grams": _repeated_grams,
-    **{rule: _longer(rule, size) for rule, size in _LONGER.items()},
+    **{rule: _covered(rule, size) for rule, size in _GRAMS.items()},
     **{rule: _on_page(pattern) for rule, pattern in _PAGE.items()},
     "sentences": _sentences,
     "unended": _unended,

@@ -30,10 +30,11 @@ class Pairs(Source):
     """The column of the second texts."""
     where: dict[str, str | int] = Field({})
     """Column → the value that a row must have there to be taken, such as `{language: english}`."""
-    make: Literal["pairs", "labels", "rankings"] = "labels"
+    make: Literal["pairs", "labels", "rankings", "preferences"] = "labels"
     """`labels`: every pair under the label `yes`, and so many `others` of the same first text under `no`. `rankings`: a
     row for every first text, with `passages`, all that belong to it and so many `others`, in an order drawn at random,
-    and `relevance`, 1 or 0 for each. `pairs`: the pairs alone."""
+    and `relevance`, 1 or 0 for each. `preferences`: a row for every pair with `chosen`, its second text, and another
+    row's, `rejected`. `pairs`: the pairs alone."""
     others: int = Field(default=1, ge=1, le=1000)
     """How many second texts of other rows are drawn for a pair, or in a ranking for a first text."""
     seed: int = Field(0, ge=0)
@@ -55,6 +56,11 @@ class Pairs(Source):
                 {self.text: first, self.text_pair: one, "label": label}
                 for first, second in zip(firsts, seconds, strict=True)
                 for one, label in ((second, "yes"), *((other, "no") for other in drawn.some(first, self.others)))
+            ]
+        elif self.make == "preferences":
+            rows = [
+                {self.text: first, "chosen": second, "rejected": drawn.some(first, 1)[0]}
+                for first, second in zip(firsts, seconds, strict=True)
             ]
         else:
             rows = [self._ranking(first, drawn, rng) for first in drawn.known]
