@@ -137,10 +137,10 @@ def work(name: str, folder: Path) -> None:
 
 
 class Worker:
-    """A side in a process of its own."""
+    """A side in a process of its own, which a script's `--work` makes."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        command = [sys.executable, __file__, "--work", name, str(folder)]
+    def __init__(self, name: str, folder: Path, script: str = __file__) -> None:
+        command = [sys.executable, script, "--work", name, str(folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
@@ -188,8 +188,8 @@ def compare(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def show(figures: dict[str, Any]) -> None:
-    print(f"\n{'':18}{'examples/s':>12}{'danlu is':>12}{'cpu':>8}   test accuracy, one epoch")
+def show(figures: dict[str, Any], judged: str = "test accuracy, one epoch") -> None:
+    print(f"\n{'':18}{'examples/s':>12}{'danlu is':>12}{'cpu':>8}   {judged}")
     for name, found in figures["speed"].items():
         accuracy = figures["accuracy"].get(name, {}).get("by_seed", [])
         told = " ".join(f"{a:.4f}" for a in accuracy)

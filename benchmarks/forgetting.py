@@ -23,8 +23,9 @@ WAYS: dict[str, list[Any]] = {
     "plain": [],
     "replay": [{"replay": {"share": 0.5}}],
     "replay, 200 rows": [{"replay": {"share": 0.5, "rows": 200}}],
-    "ewc": [{"ewc": {"strength": 1000.0}}],
-    "ewc, stiffer": [{"ewc": {"strength": 30000.0}}],
+    "ewc": ["ewc"],
+    "ewc, softer": [{"ewc": {"strength": 30000.0}}],
+    "ewc, stiffer": [{"ewc": {"strength": 1.0e8}}],
     "lwf": [{"lwf": {"weight": 1.0}}],
 }
 

@@ -59,12 +59,12 @@ def trial(document: dict[str, Any], reviews: Any, given: argparse.Namespace, see
     """Both sides on the labels of one seed."""
     folder = few(reviews, given.labels, seed, given.store / "few" / f"{given.labels}-{seed}")
     own = document["steps"]
-    budget = {"dataset": "$few", "steps": given.steps, "lr": own["tuned"]["lr"], "seed": seed}
+    budget = {"dataset": "$few", "steps": given.steps, "seed": seed}
     made = steps(document, "corpus", "pretrained")
     made["steps"] |= {
         "few": {**own["reviews"], "source": {"parquet": str(folder)}, "operators": ["normalize"], "split": {}},
-        "fresh": {"do": "finetune", "backbone": own["fresh"]["backbone"], **budget},
-        "tuned": {"do": "finetune", "base": "$pretrained", **budget},
+        "fresh": {**own["fresh"], **budget},
+        "tuned": {**own["tuned"], **budget},
         "score": {"do": "evaluate", "dataset": "$few", "model": "$tuned"},
     }
     run = danlu.run(made, *given.override, store=given.store)

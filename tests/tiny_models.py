@@ -66,3 +66,23 @@ def write_tiny_bert(folder: Path, *, seed: int = 0) -> Path:
             weight += 0.2 * torch.randn_like(weight)  # so that texts give answers that differ
     model.save_pretrained(folder)
     return folder
+
+
+def write_tiny_language_model(folder: Path, kind: str, *, seed: int = 0) -> Path:
+    """One of width 32 that fills gaps (`bert`) or goes on with a text (`gpt2`), and its tokenizer."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    size = write_tokenizer(folder)
+    torch.manual_seed(seed)
+    if kind == "bert":
+        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        model = BertForMaskedLM(BertConfig(vocab_size=size, max_position_embeddings=64, **shape))
+    else:
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=64, n_embd=32, n_layer=2, n_head=2))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.2 * torch.randn_like(weight)  # so that texts give answers that differ
+    model.save_pretrained(folder)
+    return folder

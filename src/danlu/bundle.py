@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from danlu.contracts import Backbone, Compressor, Plugin, Processor, Runtime, Task
+from danlu.contracts import Backbone, Compressor, Plugin, Processor, Runtime, Task, head_under
 from danlu.core import assets, plugin
 from danlu.core.errors import DataError
 from danlu.core.files import disk_faults, link_or_copy, publish_dir, safe_join, sha256_file, temp_beside, write_atomic
@@ -29,6 +29,8 @@ from danlu.predictor import Predictor
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from danlu.blocks.shared_weights import SharedWeights
 
 FORMAT = 1
 _FILE, _FORMS = "bundle.json", "forms.json"
@@ -132,7 +134,9 @@ def check_files(folder: Path, description: Description) -> None:
         if not path.is_file():
             raise DataError("a file of the model is missing", where=str(path), do=_AGAIN)
         if sha256_file(path) != digest:
-            raise DataError("a file of the model was changed: its SHA-256 is another", where=str(path), do=_AGAIN)
+            base = len(description.weights) > 1 and name == description.weights[0].file
+            what = "this is not the backbone the adapter was trained on" if base else "it was changed"
+            raise DataError(f"a file of the model: {what}; its SHA-256 is another", where=str(path), do=_AGAIN)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in {_FILE, *description.files} and not path.name.startswith("."):
@@ -149,10 +153,11 @@ def _refuse_pickles(folder: Path) -> None:
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, *, batch_size: int = 32, check: bool = True, threads: int = 0) -> Predictor:
+def load(folder: Path, *, batch_size: int = 32, check: bool = True, threads: int = 0, shared: Any = None) -> Predictor:
     """The predictor of a bundle. Every file's SHA-256 is checked first, unless `check` is off.
 
-    `threads` is how many cores one pass may use, where the runtime has such an option; 0: as it was exported.
+    `threads` is how many cores one pass may use, where the runtime has such an option; 0: as it was exported. With
+    `shared` (`SharedWeights`) a torch form stands on weights that others hold, where their file's SHA-256 is the same.
 
     A form that is not torch imports neither torch nor the backbone. Raises DataError for a bundle that is damaged, or
     needs plug-ins that are not there or older than those it was saved with.
@@ -167,7 +172,7 @@ def load(folder: Path, *, batch_size: int = 32, check: bool = True, threads: int
 
     def module() -> tuple[nn.Module, Backbone]:
         backbone: Backbone = _chosen(description.backbone, folder)
-        return _replay(description, folder, backbone, task, processor), backbone
+        return _replay(description, folder, backbone, task, processor, shared), backbone
 
     return Predictor(runtime.load(folder, module), task, processor, batch_size)
 
@@ -194,12 +199,15 @@ def _opened(folder: Path, check: bool) -> Description:
     return description
 
 
-def _replay(description: Description, folder: Path, backbone: Backbone, task: Task, processor: Processor) -> nn.Module:
-    module = backbone.build(task.head(), processor, folder)
+def _replay(
+    description: Description, folder: Path, backbone: Backbone, task: Task, processor: Processor,
+    shared: SharedWeights | None = None,
+) -> nn.Module:  # fmt: skip
     parts = [_chosen(part, folder) for part in description.parts]
+    module = backbone.build(head_under(task.head(), parts), processor, folder)
     files = {weights.file: weights.after for weights in description.weights}
-    filled: nn.Module = _weights.replay(module, parts, folder, files)
-    return filled
+    hold = shared and (lambda file, read, base: shared.of(description.files[file], read, base))
+    return cast("nn.Module", _weights.replay(module, parts, folder, files, hold))
 
 
 def load_processor(backbone: Part, folder: Path) -> Processor:
@@ -250,7 +258,7 @@ def save(
     """
     with _whole(folder) as temp:
         backbone.save(temp, module, processor)
-        found = _weights.places(backbone.build(task.head(), processor, temp), parts)
+        found = _weights.places(backbone.build(head_under(task.head(), parts), processor, temp), parts)
         files = _weights.write(temp, module, found)
         weights = [{"file": file, "after": after} for file, after in files.items()]
         runtime = plugin.load("runtimes", "torch")()

@@ -23,7 +23,7 @@ from danlu.core.errors import RecipeError
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
 from danlu.descent import Optimizer, Schedule
 from danlu.fresh import Initialiser, SpecialTokens, Tokenizer
-from danlu.learning import Beginning, Method
+from danlu.learning import Beginning, Method, head_under
 from danlu.rows import Operator, Source
 
 from danlu.values import (  # isort: skip
@@ -42,7 +42,7 @@ __all__ = [
     "Answer", "Arrays", "Backbone", "Batch", "Beginning", "Columns", "Compressor", "Context", "Counts", "Delta",
     "Example", "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Optimizer",
     "Plugin", "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique",
-    "Tokenizer", "Tracker", "Turn", "collate", "iterate_rows", "labels_of", "slot",
+    "Tokenizer", "Tracker", "Turn", "collate", "head_under", "iterate_rows", "labels_of", "slot",
 ]  # fmt: skip
 
 
@@ -108,6 +108,9 @@ class Task(Plugin):
     """Names of models it wants beside the trained one, such as `reference`."""
     pad: ClassVar[Mapping[str, float]] = {}
     """What fills up shorter targets, as `Processor.pad` does for inputs."""
+    among: ClassVar[int | None] = None
+    """Steps of a training whose examples are drawn at random together before they are sorted by length; None: those of
+    an epoch, which has the least padding."""
 
     @abstractmethod
     def columns(self) -> Columns:
@@ -156,6 +159,7 @@ class Task(Plugin):
         """The examples of a whole split, for a task that cuts them across rows; None: those of each row.
 
         They may lie in `folder`, under the name `key`, which says what the rows are; `told` hears how many are read.
+        A sequence that has `notes` (texts) says what of the rows is not in them; they are told and kept.
         """
         return None
 
@@ -311,8 +315,9 @@ class Runtime(Plugin):
 class Metric(Plugin):
     """A number about answers, so that torch, ONNX, HTTP and ensembles are judged alike; or about a form itself.
 
-    A metric of answers writes `read` and `value`: `read` turns answers into arrays once, `value` weighs rows, so that
-    a bootstrap is a call with other weights. One of the form (latency, size) says `of = "form"` and writes `measure`.
+    A metric of answers writes `read`, which turns answers into arrays once, and `value` where the mean of one number a
+    row is not what it tells; `value` weighs rows, so that a bootstrap is a call with other weights. One of the form
+    (latency, size) says `of = "form"` and writes `measure`.
     """
 
     family: ClassVar[str] = "metrics"
@@ -325,7 +330,7 @@ class Metric(Plugin):
 
     def value(self, read: Any, weights: np.ndarray[Any, Any]) -> float | dict[str, Any]:
         """The metric with each row counted `weights[row]` times; a dict for one with parts (per class, a matrix)."""
-        raise NotImplementedError
+        return float(read @ weights / weights.sum())
 
     def measure(
         self, ask: Callable[[Sequence[Any]], list[Answer]], inputs: Sequence[Any], folder: Path | None
@@ -356,6 +361,8 @@ class Stage(Plugin):
     """Input name → kind of artifact; one that ends in `?` may be missing, in `??` it is only what a recipe names."""
     makes: ClassVar[str]
     """The kind of artifact it makes."""
+    option_wants: ClassVar[Mapping[str, Mapping[str, tuple[str, ...]]]] = {}
+    """What an option, once it is given, wants of the plug-ins of its step and of those that step builds on."""
 
     seed: int = 0
     """Where all randomness of this step comes from; the recipe's own `seed` unless given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,8 +35,23 @@ class Method(Plugin):
     """The highest learning rate on pretrained weights, where a recipe names none."""
     steps: ClassVar[int | None] = None
     """How many steps, where a recipe names neither steps nor epochs."""
-    trains: ClassVar[bool] = True
-    """False for one that is meant to train nothing: `begin` says all there is to say."""
+
+    nothing_when: ClassVar[Mapping[str, Any] | None] = None
+    """The options' values with which it is meant to train nothing, none: always; None: it trains whatever they are."""
+
+    @property
+    def trains(self) -> bool:
+        """False for one that is meant to train nothing: `begin` says all there is to say."""
+        when = self.nothing_when
+        return when is None or any(getattr(self, option) != value for option, value in when.items())
+
+    def told(self, head: Head, processor: Any) -> Method:
+        """This method, told the labels and how inputs are cut, before there is a model."""
+        return self
+
+    def head(self, head: Head) -> Head:
+        """The shape of an answer that the backbone is built with, for a task whose own is `head`."""
+        return head
 
     def resolve(self, fresh: list[str]) -> Method:
         """This method, told which weights of the model are still random."""
@@ -48,6 +63,12 @@ class Method(Plugin):
 
     def begin(self, model: nn.Module, given: Beginning) -> None:
         """Give weights of its own their first values, before the first step; not replayed on load."""
+
+    def restore(self, model: nn.Module, again: Callable[[], nn.Module]) -> None:
+        """Give back, after the last step, what `begin` took from the frozen weights.
+
+        `again()` is the model as it was before it was wrapped, its random weights drawn anew.
+        """
 
     def techniques(self) -> tuple[Technique, ...]:
         """What it does at the moments of a step, before the techniques of the recipe."""
@@ -64,3 +85,10 @@ class Method(Plugin):
     def without(self, model: nn.Module) -> Callable[..., Arrays] | None:
         """The model as it is now, frozen and in eval mode; None: the caller keeps a frozen copy."""
         return None
+
+
+def head_under(head: Head, parts: Sequence[Any]) -> Head:
+    """The shape that a backbone is built with for a task's head, where these parts are wrapped around it."""
+    for part in parts:
+        head = part.head(head) if isinstance(part, Method) else head
+    return head

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention as reference
 
-from danlu.blocks.attention import LONGEST, attend
+from danlu.blocks.attention import LONGEST, attend, attend_once
 
 
 def _inputs(queries=7, keys=7, heads=4, shared=4, dtype=torch.float32):
@@ -49,6 +49,16 @@ def test_both_ways_of_computing_agree(monkeypatch):
     torch.testing.assert_close(written_out, fused, rtol=1e-5, atol=1e-5)
 
 
+def test_queries_that_autocast_will_narrow_are_written_out(monkeypatch):
+    """Angles for positions leave them in float32; the fused kernel would take ten times as long to learn in bfloat16."""
+    inputs, mask = _inputs(), _mask()
+    monkeypatch.setattr("danlu.blocks.attention.functional.scaled_dot_product_attention", None)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = attend(_module(), *inputs, mask)[0]
+    monkeypatch.undo()
+    torch.testing.assert_close(got.float(), attend(_module(), *inputs, mask)[0], rtol=0.05, atol=0.05)
+
+
 def test_scaling_is_used_and_defaults_to_the_root_of_the_size():
     inputs = _inputs()
     assert torch.equal(attend(_module(), *inputs, None)[0], attend(_module(), *inputs, None, scaling=8**-0.5)[0])
@@ -71,3 +81,26 @@ def test_dropout_drops_weights_in_training_only(dtype):
 
 def test_the_longest_written_out_is_what_was_measured():
     assert LONGEST == 512
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_query_needs_no_keys_and_values(bias, masked, monkeypatch):
+    torch.manual_seed(0)
+    query, inputs = torch.randn(3, 4, 8, requires_grad=True), torch.randn(3, 7, 20, requires_grad=True)
+    key, value = nn.Linear(20, 32, bias=bias), nn.Linear(20, 32, bias=bias)
+    mask = _mask(1) if masked else None
+    learnt = [query, inputs, *key.parameters(), *value.parameters()]
+
+    def both_ways():
+        yield attend_once(query, inputs, key, value, mask[:, :, 0] if masked else None, 0.3, 0.5)
+        keys, values = (layer(inputs).view(3, 7, 4, 8).transpose(1, 2) for layer in (key, value))
+        yield attend(_module(), query[:, :, None], keys, values, mask, scaling=0.3, dropout=0.5)[0][:, 0]
+
+    monkeypatch.setattr("danlu.blocks.attention.drop", lambda weights, rate: weights * rate)  # they no longer sum to 1
+    once, each = both_ways()
+    torch.testing.assert_close(once, each, rtol=1e-5, atol=1e-5)
+    slope = torch.randn_like(each)
+    found = [torch.autograd.grad(mixed, learnt, slope) for mixed in (once, each)]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

@@ -63,4 +63,7 @@ def every(family: str):
 
 
 def subject(family: str, name: str, folder, **more) -> Subject:
-    return Subject(plugin.load(family, name)(**options(family, name, folder) | more), folder)
+    """The plug-in with its options; `partners` among them are what it is tried with, by family."""
+    given = options(family, name, folder) | more
+    partners = given.pop("partners", {})
+    return Subject(plugin.load(family, name)(**given), folder, partners)

@@ -182,8 +182,8 @@ def come_to(case, folder):
     }
 
 
-def together(folder, *cases, world=2, timeout=60.0, sharded=False):
-    """Run the cases in so many ranks; returns what each rank said (None: it died) and the ranks' exit codes."""
+def together(folder, *cases, world=2, timeout=60.0, rest=10.0, sharded=False):
+    """Run the cases in so many ranks; returns what each said, None where it died or outlived the first by `rest` s."""
     env = environment(world, timeout) | {"DANLU_LAUNCHER": "0"} | ({"DANLU_SHARD": "1"} if sharded else {})
     command = [sys.executable, __file__, str(folder), *cases]
     ranks = [subprocess.Popen(command, env=env | {"RANK": str(k)}, stdout=subprocess.PIPE) for k in range(world)]
@@ -191,7 +191,7 @@ def together(folder, *cases, world=2, timeout=60.0, sharded=False):
         said = [rank.communicate(timeout=240)[0] for rank in ranks[:1]]
         for rank in ranks[1:]:
             try:
-                said.append(rank.communicate(timeout=10)[0])
+                said.append(rank.communicate(timeout=rest)[0])
             except subprocess.TimeoutExpired:
                 said.append(b"")
     finally:

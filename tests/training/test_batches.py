@@ -11,14 +11,16 @@ from danlu.training import batches
 from danlu.training.batches import Feed, sorted_batches
 from danlu.training.job import lengths
 from danlu.training.randomness import Stream, generator, reseed
+from danlu.training.run import Run
 
 
-def feed(task=None, n=31, size=6, accumulate=1, seed=0) -> Feed:
-    return Feed(job(task, n=n, seed=seed), size=size, accumulate=accumulate)
+def feed(task=None, n=31, size=6, accumulate=1, seed=0, among=None) -> Feed:
+    return Feed(job(task, n=n, seed=seed), size=size, accumulate=accumulate, among=among)
 
 
-def test_an_epoch_sees_every_example_once():
-    one = feed()
+@pytest.mark.parametrize("among", [None, 1, 2, 4, 6, 100])
+def test_an_epoch_sees_every_example_once(among):
+    one = feed(among=among)
     assert one.per_epoch == 6
     for epoch in range(3):
         steps = [one.chosen(epoch * 6 + place) for place in range(6)]
@@ -26,11 +28,12 @@ def test_an_epoch_sees_every_example_once():
         assert sorted(len(step) for step in steps) == [1, 6, 6, 6, 6, 6]
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_alone():
-    steps = [feed().chosen(step) for step in range(18)]
-    one = feed()
+@pytest.mark.parametrize("among", [None, 1, 2])
+def test_the_order_is_a_function_of_seed_and_epoch_alone(among):
+    steps = [feed(among=among).chosen(step) for step in range(18)]
+    one = feed(among=among)
     assert [one.chosen(step) for step in reversed(range(18))] == steps[::-1]
-    assert [feed(seed=1).chosen(step) for step in range(18)] != steps
+    assert [feed(seed=1, among=among).chosen(step) for step in range(18)] != steps
     assert steps[:6] != steps[6:12]
 
 
@@ -49,6 +52,27 @@ def test_batches_hold_examples_of_like_length():
     spread = [np.ptp(sizes[grouped.chosen(step)]) for step in range(20)]
     assert max(spread) <= 2
     assert np.ptp(sizes) == 19
+
+
+def test_lengths_are_alike_among_some_steps():
+    one = job(n=200)
+    sizes = lengths(one.train, one.processor)
+
+    def spreads(among):
+        found = Feed(one, size=10, accumulate=1, among=among)
+        steps = [sizes[found.chosen(step)] for step in range(20)]
+        assert all((np.diff(step) >= 0).all() for step in steps), "the shortest first"
+        return float(np.mean([np.ptp(step) for step in steps]))
+
+    assert spreads(None) < spreads(5) < 6 < 12 < spreads(1)
+    assert spreads(20) == spreads(99) == spreads(None)
+
+
+def test_a_task_says_among_how_many_steps(monkeypatch):
+    monkeypatch.setattr(Tagging, "among", 2)
+    run = Run(job(n=31), "fp32")
+    assert run.feed.among == 2
+    assert run.feed.chosen(0) == feed(size=run.settings.size, among=2).chosen(0)
 
 
 def test_the_smaller_batch_is_not_always_the_longest():

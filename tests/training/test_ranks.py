@@ -83,5 +83,5 @@ def test_what_ranks_cannot_share_is_refused(case, what, ranks):
     ],
 )
 def test_a_rank_that_is_lost_is_named(case, what, timeout, tmp_path):
-    said = together(tmp_path, case, timeout=timeout)
+    said = together(tmp_path, case, timeout=timeout, rest=0.1)
     assert what in said[0][case]["error"]

@@ -8,6 +8,7 @@ import danlu
 from danlu import bundle
 from danlu.blocks.dataset import DataSet
 from danlu.core.artifact import Artifact
+from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.training import seen
 from danlu.training.batches import Feed
 
@@ -44,10 +45,13 @@ def batches(monkeypatch):
     return noted
 
 
-def test_it_names_the_epoch_the_step_and_the_batch(tmp_path, batches):
+@pytest.mark.parametrize("among", [None, 2])
+def test_it_names_the_epoch_the_step_and_the_batch(tmp_path, batches, among, monkeypatch):
+    monkeypatch.setattr(TextClassification, "among", among)
     data, model = trained(
         tmp_path, {"bert": {"size": "tiny", "positions": 32}}, epochs=3, batch_size=4, accumulate=2, precision="fp32"
     )
+    monkeypatch.setattr(TextClassification, "among", None)  # as another version of the task may have it
     opened = DataSet.open(data.path)
     processor = bundle.load(model.path / "trained").processor
     per_epoch = -(-opened.info["rows"]["train"] // 8)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.func import functional_call
 
-from danlu.blocks import peft
+from danlu.blocks import frozen_int8, peft
 from danlu.blocks.hf import LINEAR
 from danlu.blocks.tensors import evaluating, state
-from danlu.contracts import Arrays, Method
+from danlu.contracts import Arrays, Beginning, Method
 from danlu.core.errors import RecipeError
 
 
@@ -64,10 +65,15 @@ class Adapting(Partial):
     def layers(self, model: nn.Module, usual: tuple[str, ...] = ()) -> list[str]:
         """The names of the linear layers to adapt: the `targets`, else those that end in a `usual` name, else all.
 
+        The table that a language model writes by is none of them: its product is left to the loss, in chunks.
         Raises RecipeError where there is none, naming those there are.
         """
         trained = {name.rpartition(".")[0] for name in self.also}
-        free = [n for n, part in model.named_modules() if isinstance(part, LINEAR) and n not in trained]
+        table = _table(model)
+        free = [
+            n for n, part in model.named_modules()
+            if isinstance(part, LINEAR) and n not in trained and part is not table
+        ]  # fmt: skip
         if not free:
             what = "there is nothing to adapt: the model has no linear layer whose weights were trained before"
             raise RecipeError(what, where=f"method.{self.name}", do="method=full")
@@ -111,6 +117,38 @@ class Merging(Adapting):
         merged = copy.deepcopy(model)
         peft.merge(merged)
         return merged
+
+
+class LowRank(Merging):
+    """Two thin matrices beside a weight, whose product is added to it."""
+
+    rank: int = Field(default=8, ge=1)
+    """Width of the two matrices."""
+    alpha: int = Field(default=16, ge=1)
+    """The product is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an adapter's inputs left out in training."""
+    quantized: Literal["int8"] | None = None
+    """Hold the frozen linear layers in eight bits while the adapters train: at most a quarter of their memory. The
+    model that is saved has them whole again."""
+
+    def begin(self, model: nn.Module, given: Beginning) -> None:
+        """Hold what is frozen in eight bits, if wanted. Raises RecipeError where there is nothing to hold."""
+        if self.quantized and not frozen_int8.hold(model):
+            what = (
+                "quantized would hold nothing in eight bits: the model has no frozen linear layer of torch's own kind"
+            )
+            raise RecipeError(what, where=f"method.{self.name}.quantized", do=f"method.{self.name}.quantized=null")
+
+    def restore(self, model: nn.Module, again: Callable[[], nn.Module]) -> None:
+        if self.quantized:
+            frozen_int8.give_back(model, again())
+
+
+def _table(model: nn.Module) -> nn.Module | None:
+    """The layer that a language model says its words with; None for another kind of model."""
+    found: Any = getattr(model, "get_output_embeddings", lambda: None)()
+    return found if isinstance(found, nn.Module) else None
 
 
 def ends(name: str, target: str) -> bool:

@@ -22,9 +22,10 @@ from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOu
 from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
 from danlu.blocks import encoder_decoder, hidden_squares, lm_heads
-from danlu.blocks.attention import attend
+from danlu.blocks.attention import attend, attend_once
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.pooled import pool
+from danlu.blocks.unpadded import skip_padding
 from danlu.contracts import Head
 from danlu.core.errors import DataError, RecipeError
 from danlu.core.files import write_atomic
@@ -43,6 +44,8 @@ _FOLLOWING = ("bert",)
 _ATTENTION = "danlu"
 _ATTENDING = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
 """The types of models whose scores are plain products with a mask or a bias of positions added, as ours are."""
+_UNPADDED = ("bert", "roberta")
+"""Those of them whose layers look at tokens one by one save in attention, and count positions as they are told."""
 transformers.AttentionInterface.register(_ATTENTION, attend)
 transformers.AttentionMaskInterface.register(_ATTENTION, eager_mask)  # to be added to the scores
 
@@ -229,6 +232,8 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         hidden_squares.ask_which(module)
     elif head.per in ("gap", "next"):
         lm_heads.ask_where(module, causal=head.per == "next")
+    if head.per == "position" and model.config.model_type in _UNPADDED:
+        skip_padding(module, lm_heads.first_position(model))
     if head.per == "sequence":
         encoder_decoder.ask_where(module)
     if isinstance(module, transformers.BertForSequenceClassification) and not model.config.is_decoder:
@@ -272,9 +277,18 @@ class _FirstTokenAttention(BertSelfAttention):
         query = heads(self.query(hidden_states[:, :1].contiguous()))
         mask = attention_mask[:, :, :1] if attention_mask is not None else None
         rate = self.dropout.p if self.training else 0.0
+        if self.training and _plain(self.key) and _plain(self.value) and not hasattr(self, "prefix"):
+            added = mask[:, :, 0] if mask is not None else None
+            once = attend_once(query[:, :, 0], hidden_states, self.key, self.value, added, self.scaling, rate)
+            return once.flatten(1)[:, None], None
         key, value = heads(self.key(hidden_states)), heads(self.value(hidden_states))
         mixed, _weights = attend(self, query, key, value, mask, scaling=self.scaling, dropout=rate)
         return mixed.flatten(2), None
+
+
+def _plain(layer: nn.Module) -> bool:
+    """Whether a layer is a product with its weight and nothing besides."""
+    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
 class _FirstTokenOutput(BertSelfOutput):

@@ -16,7 +16,8 @@ BLOCK = 64
 """How many numbers of an embedding share a scale."""
 
 
-def _steps(weight: Tensor, axes: tuple[int, ...]) -> Tensor:
+def steps_of(weight: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The size of a step for all numbers along these axes, which stay with length 1: their largest is 127 steps."""
     largest = weight.abs().amax(axes, keepdim=True) / 127
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
@@ -34,7 +35,7 @@ class Int8Linear(nn.Module):
         self.bias = layer.bias
 
     def fill(self, weight: Tensor) -> None:
-        steps = _steps(weight, (1,))
+        steps = steps_of(weight, (1,))
         self.weight.copy_((weight / steps).round())
         self.scale.copy_(steps[:, 0])
 
@@ -58,7 +59,7 @@ class Int8Embedding(nn.Module):
 
     def fill(self, weight: Tensor) -> None:
         blocks = weight.reshape(self.weight.shape)
-        steps = _steps(blocks, (2,))
+        steps = steps_of(blocks, (2,))
         self.weight.copy_((blocks / steps).round())
         self.scale.copy_(steps)
 
@@ -85,7 +86,7 @@ class Int8Conv2d(nn.Module):
         )
 
     def fill(self, weight: Tensor) -> None:
-        steps = _steps(weight, (1, 2, 3))
+        steps = steps_of(weight, (1, 2, 3))
         self.weight.copy_((weight / steps).round())
         self.scale.copy_(steps)
 

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from danlu.blocks.lora_pass import Frozen
+from danlu.blocks.tensors import width
 from danlu.contracts import Arrays
 
 _CHUNK_NUMBERS = 1 << 22
@@ -65,8 +67,11 @@ def become(model: Any, asked: type[nn.Module], body: nn.Module) -> None:
     if not isinstance(model, asked):
         model.__class__ = type(kind.__name__, (asked, kind), {"__module__": kind.__module__})
     body.register_forward_hook(_narrow)
-    if not any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _BENT):
-        model.get_output_embeddings().register_forward_pre_hook(_withhold)
+    table: Any = model.get_output_embeddings()
+    plain = not any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _BENT)
+    if plain and type(table) is nn.Linear:
+        replaced: Any = table
+        replaced.__class__, replaced.frozen = _Table, Frozen()
     model.config.use_cache = False
 
 
@@ -80,13 +85,21 @@ def _narrow(_: nn.Module, __: Any, output: Any) -> Any:
     return output
 
 
-def _withhold(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    """Note what would be multiplied with the table, and give the product nothing to do."""
-    wanted = _WANTED.get()
-    if wanted is None or not wanted.withhold:
-        return None
-    wanted.hidden = given[0]
-    return (given[0][:, :0],)
+class _Table(nn.Linear):
+    """The table of the vocabulary; where the product with it is withheld it notes what would be multiplied."""
+
+    frozen: Frozen
+
+    def forward(self, x: Tensor) -> Tensor:
+        wanted = _WANTED.get()
+        if wanted is None or not wanted.withhold:
+            return super().forward(x)
+        wanted.hidden = x
+        return x.new_zeros((*x.shape[:-2], 0, self.out_features))
+
+    def narrow(self, x: Tensor) -> Tensor:
+        """The weights to multiply x with; where they are not trained in the type that products are made in."""
+        return self.weight if self.weight.requires_grad else self.frozen.narrow(self.weight, width(x))
 
 
 @contextmanager
@@ -150,7 +163,7 @@ def said(model: Any, logits: Tensor, wanted: Wanted, tokens: Tensor | None) -> A
     if wanted.hidden is not None:
         table = model.get_output_embeddings()
         bias = {} if table.bias is None else {"bias": table.bias}
-        told = {"hidden": wanted.hidden, "table": table.weight, **bias}
+        told = {"hidden": wanted.hidden, "table": table.narrow(wanted.hidden), **bias}
     if tokens is None or model.training:
         return told
     if torch.compiler.is_exporting():
@@ -173,10 +186,10 @@ def _apart(model: Any, segments: Tensor) -> dict[str, Tensor]:
     begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
     place = torch.arange(length, device=segments.device).expand_as(segments)
     start = torch.where(begins, place, 0).cummax(1).values
-    return {"attention_mask": same, "position_ids": place - start + _first_position(model)}
+    return {"attention_mask": same, "position_ids": place - start + first_position(model)}
 
 
-def _first_position(model: Any) -> int:
+def first_position(model: Any) -> int:
     """RoBERTa's positions begin behind the one that stands for padding."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
@@ -197,7 +210,7 @@ def nll(outputs: Arrays, targets: Tensor, *, smoothing: float = 0.0, z: float = 
         said, _ = _said(outputs["logits"].flatten(0, 1).float(), flat, smoothing, z)
     else:
         hidden, table = outputs["hidden"].flatten(0, 1), outputs["table"]
-        how = _How(_width(hidden), smoothing, z)
+        how = _How(width(hidden), smoothing, z)
         said = _Chunked.apply(hidden, table, outputs.get("bias"), flat, how)  # type: ignore[no-untyped-call]
     return said.view(targets.shape)
 
@@ -207,12 +220,6 @@ class _How:
     narrow: torch.dtype
     smoothing: float
     z: float
-
-
-def _width(tensor: Tensor) -> torch.dtype:
-    """The type that products are made in here."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
 def _said(scores: Tensor, targets: Tensor, smoothing: float, z: float) -> tuple[Tensor, Tensor]:

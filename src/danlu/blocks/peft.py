@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from peft import IA3Config, LoraConfig, inject_adapter_in_model
+from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
 
+from danlu.blocks.frozen_int8 import FrozenInt8
 from danlu.blocks.hf import Conv1D
+from danlu.blocks.lora_pass import Frozen, adapted, cut
+from danlu.blocks.tensors import width
 
 
 def add_lora(
@@ -25,6 +29,30 @@ def add_lora(
         **options, use_dora=dora, target_modules=_exactly(layers), fan_in_fan_out=_transposed(model, layers)
     )
     inject_adapter_in_model(config, model)
+    for layer in model.modules():
+        part: Any = layer
+        if type(layer) is LoraLinear and not dora and type(part.get_base_layer()) is nn.Linear:
+            part.__class__, part.frozen = _Lean, Frozen()
+
+
+class _Lean(LoraLinear):
+    """peft's layer, whose pass while training is one operation; answering, it is peft's."""
+
+    frozen: Frozen
+
+    def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        layer: Any = self
+        base, [place, *more] = layer.get_base_layer(), layer.active_adapters
+        plain = self.training and not (args or options or more or layer.disable_adapters or layer.merged)
+        drops = not isinstance(layer.lora_dropout[place], nn.Identity)
+        held = isinstance(base, FrozenInt8)
+        if not plain or drops or (not held and (base.weight.requires_grad or cut(base.weight))):
+            whole: Tensor = super().forward(x, *args, **options)
+            return whole
+        down, up, scale = layer.lora_A[place].weight, layer.lora_B[place].weight, layer.scaling[place]
+        if held:
+            return adapted(x, base.codes, base.bias, down, up, scale, base.steps)
+        return adapted(x, self.frozen.narrow(base.weight, width(x)), base.bias, down, up, scale)
 
 
 def add_ia3(model: nn.Module, layers: Sequence[str], inputs: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ def kept_gradients(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]
     tables: list[Any] = [part for part in model.modules() if _fits(part) and uses[id(part.weight)] == 1]
     for table in tables:
         table.__class__ = _Table
-        table.gradient = _Gradient()
+        table.gradient = table.weight.kept = _Gradient()
     handles = [handle for optimizer in optimizers for handle in _watched(optimizer, [t.gradient for t in tables])]
     try:
         yield
@@ -41,7 +41,13 @@ def kept_gradients(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]
             handle.remove()
         for table in tables:
             table.__class__ = nn.Embedding
-            del table.gradient
+            del table.gradient, table.weight.kept
+
+
+def used_rows(weight: Tensor) -> Tensor | None:
+    """The rows of a table beside which its kept gradient is zero, each once; None where that is not known."""
+    kept: _Gradient | None = getattr(weight, "kept", None)
+    return kept.known() if kept is not None and weight.grad is kept.tensor else None
 
 
 def _watched(optimizer: torch.optim.Optimizer, gradients: Sequence[_Gradient]) -> Iterator[RemovableHandle]:
@@ -85,6 +91,12 @@ class _Gradient:
         """An optimizer scales a gradient at most, which leaves the zeros."""
         if self.tensor is not None:
             self.version = self.tensor._version
+
+    def known(self) -> Tensor | None:
+        """The rows that may not be zero, each once; None where anybody else wrote, or there is no gradient yet."""
+        if self.tensor is None or not self.ours or self.tensor._version != self.version:
+            return None
+        return self.rows[0] if len(self.rows) == 1 else torch.unique(torch.cat(self.rows))
 
     def emptied(self, weight: Tensor) -> Tensor:
         """The tensor, all zeros."""

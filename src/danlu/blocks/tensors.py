@@ -49,3 +49,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def state(module: nn.Module) -> Mapping[str, Tensor]:
     """Parameters and persistent buffers by name, as they are (not detached, not copied)."""
     return module.state_dict(keep_vars=True)
+
+
+def width(x: Tensor) -> torch.dtype:
+    """The type that products of x are made in here, whatever x has: autocast narrows what reaches a product."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

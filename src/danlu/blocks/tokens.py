@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,10 +21,10 @@ from danlu.blocks.portable import Piece, piece
 from danlu.core.errors import DataError
 from danlu.core.files import write_atomic
 
-_TOKENIZER, _CONFIG = "tokenizer.json", "tokenizer_config.json"
-_KEPT = (
-    "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
-)  # fmt: skip
+Ids: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+_TOKENIZER, _CONFIG, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+_KEPT = ("special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", _TEMPLATE)
 _UNLIMITED = 1_000_000
 INSIDE = "##"
 """How a word piece begins that does not begin a word."""
@@ -34,6 +35,17 @@ _CONVERT = (
     "write one with: python -c 'import transformers as t; "
     't.AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")\''
 )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The tokens of two texts: `ids` [tokens], `of` which text each is (0, 1; -1 for a special one), `places`
+    [tokens, 2], its first character there and the one after its last; `types` [tokens] where a model wants them."""
+
+    ids: Ids
+    of: Ids
+    places: Ids
+    types: Ids | None
 
 
 class TextProcessor:
@@ -52,7 +64,7 @@ class TextProcessor:
         self._windowed: dict[tuple[int, int], Tokenizer] = {}
         self.pad = {"input_ids": self.special("pad_token") or 0, "attention_mask": 0, "token_type_ids": 0}
         self._typed = any(self._whole.encode("a b").type_ids)  # a model takes zeros for types that are not given
-        self._words = None if self._typed else KnownWords.of(self._whole)
+        self.words = None if self._typed else KnownWords.of(self._whole)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._files, self.most)  # words that were met are not worth their way to another process
@@ -73,9 +85,9 @@ class TextProcessor:
         They are cut to `limit` tokens, special ones included, and to what the model can take; of two texts the longer
         one is cut first. A lone surrogate, which no file can hold, becomes U+FFFD.
         """
-        most = min(limit or _UNLIMITED, self.most or _UNLIMITED)
-        texts = [storable(text[: most * _MOST_CHARACTERS_A_TOKEN]) for text in ((x,) if isinstance(x, str) else x)]
-        if self._words is not None and len(texts) == 1 and (known := self._words.ids(texts[0], most)) is not None:
+        most = self.most_of(limit)
+        texts = [storable(text[: self.longest(most)]) for text in ((x,) if isinstance(x, str) else x)]
+        if self.words is not None and len(texts) == 1 and (known := self.words.ids(texts[0], most)) is not None:
             return {"input_ids": known, "attention_mask": np.ones_like(known)}
         encoding = self._cutter(most).encode(texts[0], texts[1] if len(texts) > 1 else None)
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int64)  # no model takes nothing at all
@@ -83,6 +95,14 @@ class TextProcessor:
         if self._typed or any(encoding.type_ids):
             arrays["token_type_ids"] = np.array(encoding.type_ids or [0], dtype=np.int64)
         return arrays
+
+    def most_of(self, limit: int | None) -> int:
+        """The number of tokens that a text is cut to, under a limit of a task's."""
+        return min(limit or _UNLIMITED, self.most or _UNLIMITED)
+
+    def longest(self, most: int) -> int:
+        """The number of characters beyond which a text is not looked at, where it is cut to so many tokens."""
+        return most * _MOST_CHARACTERS_A_TOKEN
 
     def length(self, x: str) -> int:
         """How many tokens a text has before anything is cut, special ones included."""
@@ -112,6 +132,15 @@ class TextProcessor:
         first = self._windowed[most, overlap].encode([storable(word) or " " for word in words], is_pretokenized=True)
         return [(list(one.ids), list(one.word_ids)) for one in (first, *first.overflowing)]
 
+    def placed(self, first: str, second: str) -> Placed:
+        """Two texts whole, as one pass of a model would take them, and where each of their tokens stands."""
+        found = self._whole.encode(storable(first), storable(second))
+        of = [-1 if which is None else which for which in found.sequence_ids]
+        ids, which, places, types = (
+            np.array(part, dtype=np.int64) for part in (found.ids, of, found.offsets, found.type_ids)
+        )
+        return Placed(ids, which, places, types if self._typed or types.any() else None)
+
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids, without special ones."""
         return str(self._whole.decode(list(ids)))
@@ -121,6 +150,15 @@ class TextProcessor:
         token = json.loads(self._files.get(_CONFIG, b"{}")).get(name)
         content = token.get("content") if isinstance(token, dict) else token
         return self._whole.token_to_id(content) if content else None
+
+    def chat_template(self) -> str | None:
+        """The Jinja template by which conversations become texts; None where the tokenizer has none."""
+        if _TEMPLATE in self._files:
+            return self._files[_TEMPLATE].decode("utf-8")
+        told = json.loads(self._files.get(_CONFIG, b"{}")).get("chat_template")
+        if isinstance(told, list):  # several, by name
+            told = next((one.get("template") for one in told if one.get("name") == "default"), None)
+        return told if isinstance(told, str) else None
 
     def specials(self) -> frozenset[int]:
         """The ids of all special tokens."""

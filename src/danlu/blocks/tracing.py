@@ -43,7 +43,7 @@ def trace(data: DataSet, row: int, source: Source | None = None) -> Trace:
     if not 1 <= row <= total:
         raise DataError(f"there is no row {row}", where=str(data.folder), do=f"name one from 1 to {total:,}")
     places = [place for split in SPLITS for place in _places(data, split, row - 1)]
-    return Trace(row, _origin(sizes, row - 1, source), [*entries(data.folder, row - 1)], places)
+    return Trace(row, origin(sizes, row - 1, source), [*entries(data.folder, row - 1)], places)
 
 
 def source_row(data: DataSet, split: str, place: int) -> int:
@@ -65,7 +65,8 @@ def _places(data: DataSet, split: str, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def _origin(sizes: Mapping[str, int], number: int, source: Source | None) -> str:
+def origin(sizes: Mapping[str, int], number: int, source: Source | None) -> str:
+    """Where the row with this number (from 0) stands in the source, of which each split gave so many rows."""
     for split in (name for name in ("", *FROZEN_FIRST) if name in sizes):
         if number < sizes[split]:
             where = f"row {number + 1}" + (f" of the source's {split} split" if split else "")

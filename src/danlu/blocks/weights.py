@@ -7,7 +7,9 @@ identity, so a part needs no code for saving or loading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +21,10 @@ from torch import nn
 from danlu.blocks.tensors import state
 from danlu.contracts import Method
 from danlu.core.errors import DataError, MachineError
+
+Tensors: TypeAlias = Mapping[str, torch.Tensor]
+Hold: TypeAlias = Callable[[str, Callable[[], Tensors], nn.Module], Tensors]
+"""The tensors to stand on, of a file, what reads it, and who will stand on them."""
 
 Place: TypeAlias = tuple[int, str]
 
@@ -68,9 +74,16 @@ def write(folder: Path, module: nn.Module, found: Mapping[str, Place]) -> dict[s
     return written
 
 
-def replay(module: nn.Module, parts: Sequence[Any], folder: Path, files: Mapping[str, int]) -> nn.Module:
+def replay(
+    module: nn.Module,
+    parts: Sequence[Any],
+    folder: Path,
+    files: Mapping[str, int],
+    hold: Hold | None = None,
+) -> nn.Module:
     """Wrap the parts around a module and fill it from the files, each after its number of parts; in eval mode.
 
+    With `hold` the module takes the tensors that it gives for a file in the place of its own.
     Raises DataError, naming three, unless every tensor of the files has a place and every one of the model is filled.
     """
     filled: set[int] = set()
@@ -81,33 +94,49 @@ def replay(module: nn.Module, parts: Sequence[Any], folder: Path, files: Mapping
         tensors = state(module)
         alive += tensors.values()
         for file in (file for file, place in files.items() if place == after):
-            filled |= _fill(tensors, folder / file)
+            held = hold(file, partial(_read, folder / file), module) if hold else None
+            filled |= _fill(tensors, folder / file, held)
     empty = [name for name, tensor in state(module).items() if id(tensor) not in filled]
     if empty:
         raise DataError(f"its files have no weights for {_three(empty)}", where=str(folder), do="get the model again")
     return module.eval()
 
 
-def _fill(tensors: Mapping[str, Any], path: Path) -> set[int]:
+def _fill(tensors: Mapping[str, Any], path: Path, held: Tensors | None = None) -> set[int]:
+    """Copy a file's tensors into their places, or let the places have those that are `held`."""
     filled = set()
-    try:
-        with safe_open(path, framework="pt") as file, torch.no_grad():
-            names = list(file.keys())
-            strange = [name for name in names if name not in tensors]
-            if strange:
-                raise DataError(
-                    f"the model has no place for {_three(strange)}", where=str(path), do="get the model again"
-                )
-            for name in names:
-                place, tensor = tensors[name], file.get_tensor(name)
-                if (place.shape, place.dtype) != (tensor.shape, tensor.dtype):
-                    what = f"{name} is {_kind(tensor)}, the model wants {_kind(place)}"
-                    raise DataError(what, where=str(path), do="get the model again")
+    with _opened(path) as file, torch.no_grad():
+        names = list(file.keys())
+        strange = [name for name in names if name not in tensors]
+        if strange:
+            raise DataError(f"the model has no place for {_three(strange)}", where=str(path), do="get the model again")
+        for name in names:
+            place, tensor = tensors[name], held[name] if held else file.get_tensor(name)
+            if (place.shape, place.dtype) != (tensor.shape, tensor.dtype):
+                what = f"{name} is {_kind(tensor)}, the model wants {_kind(place)}"
+                raise DataError(what, where=str(path), do="get the model again")
+            if held:
+                place.data = tensor
+            else:
                 place.copy_(tensor)
-                filled.add(id(place))
+            filled.add(id(place))
+    return filled
+
+
+def _read(path: Path) -> Tensors:
+    """A file's tensors, in memory of their own: aligned, and there when the file is gone; on a GPU if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with _opened(path) as file:
+        return {name: file.get_tensor(name).clone().to(device) for name in file.keys()}  # noqa: SIM118 - not a dict
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
     except (OSError, SafetensorError) as error:
         raise DataError(f"the weights can't be read: {error}", where=str(path)) from error
-    return filled
 
 
 def _kind(tensor: torch.Tensor) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Attending(FreshTransformer):
-    """For tests of methods: all but the head passes for weights that were trained before."""
+    """For tests of methods: all but the head passes for weights that were trained before, and the head for gaps too."""
 
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input", "position", "gap")}
     kind: ClassVar[str] = "bert"
@@ -29,4 +29,6 @@ class Attending(FreshTransformer):
 
     def start(self, head: Head, processor: Any) -> tuple[nn.Module, list[str]]:
         module, fresh = super().start(head, processor)
+        if head.per == "gap":
+            return module, []
         return module, [name for name in fresh if name.startswith(("classifier", "cls", "bert.pooler"))]

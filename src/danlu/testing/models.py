@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from danlu.blocks.tensors import evaluating, state, to_torch
 from danlu.contracts import Method
 from danlu.core.errors import DanluError
 from danlu.testing.general import require_light_import
-from danlu.testing.partners import BATCH, ROWS, STEPS, Trial, go_together, plainest_first, trial_for
+from danlu.testing.partners import BATCH, ENOUGH, ROWS, STEPS, Trial, go_together, learnt, plainest_first, trial_for
 from danlu.testing.subject import ConformanceError, Subject, check, require
 from danlu.training.settings import FROM_SCRATCH
 
@@ -142,16 +143,20 @@ def check_every_task_that_fits_can_be_learnt(subject: Subject) -> None:
     One that counts need not get the sample right; its loss must fall on rows whose labels are not balanced.
     """
     for task in fitting_tasks(subject):
-        for lr in (FROM_SCRATCH, 5 * FROM_SCRATCH):
-            trial = Trial.of(task, subject.plugin, rows=_unbalanced(task) if _counts(subject) else None)
-            before = _mean_loss(trial)
-            trial.fit(steps=1, batch_size=ROWS) if _counts(subject) else trial.fit(lr=lr, steps=_steps(task))
-            if _counts(subject) or trial.right() >= 0.95:
-                break
+        begun = partial(Trial.of, task, subject.plugin, rows=_unbalanced(task) if _counts(subject) else None)
+        trial = begun()
+        before = _mean_loss(trial)
+        if _counts(subject):
+            trial.fit(steps=1, batch_size=ROWS)
+        else:
+            for lr in (FROM_SCRATCH, 5 * FROM_SCRATCH):
+                trial, share = learnt(begun, _steps(task), lr=lr)
+                if share >= ENOUGH:
+                    break
         after = _mean_loss(trial)
         require(after < before, f"under {task.name} the loss does not fall: {before:.4f}, then {after:.4f}")
         if not _counts(subject):
-            require(trial.right() >= 0.95, f"under {task.name} it learns {trial.right():.0%} of the sample")
+            require(share >= ENOUGH, f"under {task.name} it learns {share:.0%} of the sample")
         require_same_after_loading(trial, subject.new(task.name), ())
 
 
@@ -215,13 +220,13 @@ def check_wrap_changes_structure_only(subject: Subject) -> None:
     """Wrapping again gives the same names and shapes, whatever the weights are, and leaves old weights alone."""
     plain = trial_for(subject)
     before = _weights(plain.module)
-    wrapped = state(_tuned(subject).module)
-    spoilt = trial_for(subject)
+    wrapped = state(_tuned(subject).whole().module)
+    method = subject.plugin.told(plain.task.head(), plain.processor)
+    spoilt, fresh = plain.backbone.start(method.head(plain.task.head()), plain.processor)
     with torch.no_grad():
-        for weight in spoilt.module.parameters():
+        for weight in spoilt.parameters():
             weight.fill_(float("nan"))
-    method = subject.plugin.resolve(spoilt.fresh)
-    again = state(method.wrap(spoilt.module))
+    again = state(method.resolve(fresh).wrap(spoilt))
     require(
         {n: t.shape for n, t in wrapped.items()} == {n: t.shape for n, t in again.items()},
         "wrap() builds another structure when the weights are others: it must not read them",
@@ -237,21 +242,24 @@ def check_wrap_changes_structure_only(subject: Subject) -> None:
 def check_a_method_learns_and_freezes(subject: Subject) -> None:
     """It learns the sample, moves only what it set to require a gradient, and answers the same after loading.
 
+    What it took from frozen weights for the training is there again (`restore`).
+
     One that is meant to train nothing freezes all, and answers the same after loading.
     """
     trial = _tuned(subject)
-    before = _weights(trial.module)
-    trained = {name for name, weight in trial.module.named_parameters() if weight.requires_grad}
+    before = _weights(_tuned(subject).whole().module)
+    named = trial.module.named_parameters(remove_duplicate=False)  # a tied weight moves under all its names
+    trained = {name for name, weight in named if weight.requires_grad}
     if not subject.plugin.trains:
         require(not trained, f"it trains nothing, and {min(trained, default='')} requires a gradient")
-        require_same_after_loading(trial.fit(), subject.new("saved"), (trial.method,))
+        require_same_after_loading(trial.fit().whole(), subject.new("saved"), (trial.method,))
         return
     require(bool(trained), "nothing requires a gradient after wrap(), so nothing would be trained")
-    trial.fit()
+    trial.fit().whole()
     moved = {name for name, tensor in _weights(trial.module).items() if not torch.equal(tensor, before[name])}
     require(bool(moved), "no weight moved in training")
     require(moved <= trained, f"frozen weights moved: {', '.join(sorted(moved - trained)[:3])}")
-    require(trial.right() >= 0.95, f"it learns {trial.right():.0%} of the sample")
+    require(trial.right() >= ENOUGH, f"it learns {trial.right():.0%} of the sample")
     method = trial.method
     assert method is not None
     parts = (method,) if method.changes_structure() else ()
@@ -266,9 +274,12 @@ def check_a_method_learns_and_freezes(subject: Subject) -> None:
 @check("methods")
 def check_merging_keeps_the_answers(subject: Subject) -> None:
     """The merged model has the plain model's names and answers within the method's tolerance; the first stays."""
-    if subject.plugin.changes_structure() and type(subject.plugin).merge is Method.merge:
+    stays = subject.plugin.changes_structure() and type(subject.plugin).merge is Method.merge
+    said = subject.plugin.gives.get("parts") == "stay"
+    require(said == stays, "`gives` must say `parts: stay` of a method whose parts can't be merged, and of no other")
+    if stays:
         return  # its parts are no weights of the plain model's, so they stay
-    trial = _tuned(subject).fit()
+    trial = _tuned(subject).fit().whole()
     wanted, before = trial.predictor()(trial.inputs), _weights(trial.module)
     assert trial.method is not None
     merged = trial.method.merge(trial.module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ ROWS = 24
 BATCH = 8
 STEPS = 80
 """Steps of a training, at a batch of `BATCH`."""
+ENOUGH = 0.95
+"""The share of right answers from which on a sample counts as learnt."""
 _PLAIN = ("input", "label")
 """Head and answer of the plainest tasks."""
 _OWN = tuple(f"danlu.testing.{name}" for name in ("bag:Bag", "reader:Reader", "attending:Attending", "writer:Writer"))
@@ -66,6 +68,15 @@ def _partner(subject: Subject, family: str, candidates: Iterable[Plugin], others
             return candidate
     one = plugin.singular(family)
     raise RecipeError(f"no {one} fits {subject.plugin.name}", do=f"checks.run(…, {one}=…)")
+
+
+def learnt(make: Callable[[], Trial], steps: int = STEPS, **settings: Any) -> tuple[Trial, float]:
+    """A trial trained for a quarter of the steps, or anew for all where that is not enough; the share that is right."""
+    for count in (steps // 4, steps):
+        trial = make().fit(steps=count, **settings)
+        if (share := trial.right()) >= ENOUGH:
+            break
+    return trial, share
 
 
 def trial_for(subject: Subject, method: Method | None = None, **options: Any) -> Trial:
@@ -123,6 +134,7 @@ class Trial:
     rows: Sequence[Mapping[str, Any]]
     fresh: list[str]
     method: Method | None = None
+    seed: int = 0
 
     @classmethod
     def of(
@@ -134,13 +146,14 @@ class Trial:
         folder = backbone.folder()
         processor = backbone.processor(folder) if folder else backbone.learn(task.material(row) for row in rows)
         torch.manual_seed(seed)
-        module, fresh = backbone.start(task.head(), processor)
+        method = method and method.told(task.head(), processor)
+        module, fresh = backbone.start(method.head(task.head()) if method else task.head(), processor)
         if method is not None:
             method = method.resolve(fresh)
             module = method.wrap(module)
             examples = [example for row in rows for example in task.examples(row, processor)]
             method.begin(module, Beginning(task.head(), processor, examples))
-        return cls(task, backbone, processor, module, rows, fresh, method)
+        return cls(task, backbone, processor, module, rows, fresh, method, seed)
 
     def fit(self, techniques: Sequence[Technique] = (), work: Path | None = None, **settings: Any) -> Trial:
         """Train the model in place on its rows, in fp32."""
@@ -169,6 +182,17 @@ class Trial:
         )
         fit(job) if self.method is None or self.method.trains else leave(job)
         return self
+
+    def whole(self) -> Trial:
+        """With the frozen weights that the method took for the training, as a stage saves it."""
+        if self.method is not None:
+            self.method.restore(self.module, self._again)
+        return self
+
+    def _again(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        head = self.method.head(self.task.head()) if self.method else self.task.head()
+        return self.backbone.start(head, self.processor)[0]
 
     def _teacher(self) -> nn.Module:
         """Another untrained model of the same kind, as the one that is wanted beside."""

@@ -49,11 +49,15 @@ class _Reader(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         segments: Tensor | None = None,
         at: Tensor | None = None,
         tokens: Tensor | None = None,
     ) -> Arrays:
-        """As `blocks.lm_heads.Asked`, but that it always gives `logits`; a document of a block sees itself alone."""
+        """As `blocks.lm_heads.Asked`, but that it always gives `logits`; a document of a block sees itself alone.
+
+        It does not tell the tokens of two texts apart.
+        """
         known = segments if segments is not None else attention_mask
         known = torch.ones_like(input_ids) if known is None else known
         length = input_ids.shape[1]

@@ -1,8 +1,9 @@
 """Which examples each step sees, and how they become batches.
 
-Batches hold examples of like length, since a padded position costs as much as a true one. The order is a pure function
-of (seed, epoch); what is varied in an example, of (seed, step, place). So no step depends on the ones before, and a
-resume needs neither saved generators nor skipped batches.
+Batches hold examples of like length, since a padded position costs as much as a true one: of like length in the epoch,
+or among a few steps where the task says so. The order is a pure function of (seed, epoch); what is varied in an
+example, of (seed, step, place). So no step depends on the ones before, and a resume needs neither saved generators nor
+skipped batches.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ _LOOK = 8
 class Feed:
     """The batches of each step: an epoch sees every example once, in steps of `per_step` examples of like length.
 
+    `among` is how many steps are drawn at random together before they are sorted by length; None: those of an epoch.
     Of two ranks each takes every other of a step's examples, in batches of `size`. Places from `len(job.train)` on are
     those of `job.before`, which only a technique chooses.
     """
 
-    def __init__(self, job: Job, *, size: int, accumulate: int) -> None:
+    def __init__(self, job: Job, *, size: int, accumulate: int, among: int | None = None) -> None:
         self._examples = [*job.train, *job.before] if job.before else job.train
         self._task, self._processor, self._seed = job.task, job.processor, job.seed
         self._ranks, self._sizes = job.ranks, lengths(job.train, job.processor)
@@ -42,6 +44,7 @@ class Feed:
         self._tokens = np.concatenate([self._sizes, before]) if len(before) else self._sizes
         self.per_step = size * accumulate
         self.per_epoch = math.ceil(len(self._sizes) / self.per_step)
+        self.among = min(among or self.per_epoch, self.per_epoch)
         self._epoch, self._steps = -1, list[list[int]]()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
         self._ahead: tuple[tuple[int, tuple[int, ...]], Future[list[Batch]]] | None = None
@@ -56,13 +59,15 @@ class Feed:
         return list(self._steps[place])
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
-        """Sorted by length, drawn among equals; cut into steps, of which one drawn at random may be smaller."""
+        """Drawn, cut into steps, of which one drawn at random may be smaller, and sorted by length among some steps."""
         rng = generator(self._seed, Stream.ORDER, epoch)
         drawn = rng.permutation(len(self._sizes))
-        drawn = drawn[np.argsort(self._sizes[drawn], kind="stable")]
         counts = np.full(self.per_epoch, self.per_step)
         counts[rng.integers(self.per_epoch)] -= self.per_epoch * self.per_step - len(drawn)
-        steps = np.split(drawn, np.cumsum(counts)[:-1])
+        ends = np.cumsum(counts)
+        pools = np.split(drawn, ends[self.among - 1 : -1 : self.among])
+        drawn = np.concatenate([pool[np.argsort(self._sizes[pool], kind="stable")] for pool in pools])
+        steps = np.split(drawn, ends[:-1])
         return [steps[k].tolist() for k in rng.permutation(self.per_epoch)]
 
     def work(self, chosen: Sequence[int], scored: float) -> Work:

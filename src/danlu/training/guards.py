@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
@@ -71,9 +71,12 @@ _NOT_SHARED = ("adafactor",)
 """Optimizers whose state has other shapes than the weights."""
 
 
-def check_shared(techniques: Sequence[Technique], turns: int, optimizer: str) -> None:
+def check_shared(techniques: Sequence[Technique], turns: int, optimizer: str, model: nn.Module) -> None:
     """Raise RecipeError for what can't be done where no rank holds a whole weight."""
     alone = "leave --shard out, or"
+    if not all(weight.is_floating_point() for weight in model.parameters()):
+        what = "frozen weights are held in eight bits, and shares are made of floating-point weights alone"
+        raise RecipeError(what, where="method", do=f"{alone} quantized=null of the method")
     for technique in techniques:
         for moment in _OF_WEIGHTS:
             if defines(technique, moment):
@@ -128,10 +131,16 @@ def check_near(first: Sequence[float], last: Sequence[float], *, step: int, step
 
 def digest(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """A checksum of each tensor's bytes."""
-    return {
-        name: zlib.crc32(own(t.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        for name, t in tensors.items()
-    }
+    return {name: _checksum(tensor) for name, tensor in tensors.items()}
+
+
+def _checksum(tensor: Tensor) -> int:
+    return zlib.crc32(own(tensor.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether every number is finite: the largest is, and nothing as large as the tensor is made to see it."""
+    return not tensor.numel() or bool(torch.linalg.vector_norm(own(tensor.detach()), math.inf).isfinite())
 
 
 def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: Mapping[str, Collection[str]]) -> None:
@@ -139,13 +148,12 @@ def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: M
 
     `before` is the `digest` of the start, `turns` the names of each turn's weights; without turns, all are one.
     """
-    now = digest(after)
     for turn, names in (turns or {"model": after}).items():
-        if all(now[name] == before[name] for name in names):
+        if all(_checksum(after[name]) == before[name] for name in names):
             what = f"no weight moved: all {len(names)} trained tensors of the turn {turn!r} are as they were"
             do = "raise lr or the number of steps; check that the loss depends on what the method trains"
             raise RecipeError(what, where="training", do=do)
-    broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not own(tensor).isfinite().all()]
+    broken = [name for name, tensor in after.items() if tensor.is_floating_point() and not _finite(tensor)]
     if broken:
         what = f"{len(broken)} trained tensors hold NaN or infinity, the first is {broken[0]}"
         raise DivergedError(what, where="training", do="lower lr, or precision=fp32")

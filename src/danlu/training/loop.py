@@ -166,6 +166,7 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
         "steps_planned": run.steps,
         "batch_size": run.settings.size,
         "accumulate": run.settings.accumulate,
+        "sorted_among": run.feed.among,
         "epochs": round(run.step / run.feed.per_epoch, 3),
         "examples": len(run.job.train),
         "seconds": round(run.pulse.seconds, 3),

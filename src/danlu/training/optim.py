@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.table_gradients import used_rows
 from danlu.training.sharded import shared_like, whole
 
 _NUMBER = ":number"
@@ -37,14 +38,21 @@ def clip(
     A fused kernel is left the division (`grad_scale`), since it reads every gradient anyway: the gradients themselves
     are divided only while it steps. For other optimizers, and `in_place`, they are divided here.
     """
-    gradients = [w.grad for w in weights if w.grad is not None]
-    norm = whole(torch.nn.utils.get_total_norm(gradients))
+    learning = {w: w.grad for w in weights if w.grad is not None}
+    gradients = list(learning.values())
+    norm = whole(torch.nn.utils.get_total_norm([_without_zeros(w, gradient) for w, gradient in learning.items()]))
     excess = (norm / limit).clamp(min=1.0)
     if getattr(optimizer, "_step_supports_amp_scaling", False) and not in_place:
         optimizer.grad_scale = excess  # type: ignore[attr-defined]
     elif gradients:
         torch._foreach_div_(gradients, excess)
     return norm
+
+
+def _without_zeros(weight: nn.Parameter, gradient: Tensor) -> Tensor:
+    """The gradient, of a large table the rows that a batch had: 0.02 ms for their norm instead of 1.5."""
+    rows = used_rows(weight)
+    return gradient if rows is None else gradient[rows]
 
 
 def state(optimizer: torch.optim.Optimizer, weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

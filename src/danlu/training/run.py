@@ -52,7 +52,8 @@ class Run:
         self.taught = self.model if isinstance(self.model, SelfTaught) else None
         self.beside = self._models_beside()
         if self.ranks.sharded:
-            guards.check_shared(self.techniques, len(job.task.turns(self.model)), self.settings.optimizer.name)
+            turns = len(job.task.turns(self.model))
+            guards.check_shared(self.techniques, turns, self.settings.optimizer.name, self.model)
             self.model = sharded.cut(self.model, self.ranks.world, self.device)
             self.on += ", sharded"
         self.model.train()
@@ -90,7 +91,7 @@ class Run:
             self.feed = Feed(self.job, size=len(examples), accumulate=1)
             self.steps = 1
         else:
-            self.feed = Feed(self.job, size=settings.size, accumulate=settings.accumulate)
+            self.feed = Feed(self.job, size=settings.size, accumulate=settings.accumulate, among=self.task.among)
             self.steps = planned_steps(settings, self.feed.per_epoch, descends=self.taught is None)
         self.expected = min(self.feed.per_step, len(examples))
         every = settings.evaluate_every or max(self.feed.per_epoch, -(-self.steps // 10))

@@ -53,7 +53,9 @@ def trainings(data: Artifact, artifacts: Collection[Artifact]) -> list[Artifact]
 
 def seen(model: Artifact, data: DataSet, places: Collection[int]) -> Seen:
     """When a training saw the training rows at `places` (from 0). Every training row is made an example of again."""
-    told = Seen(str(model.manifest["step"]), model.key, int(model.numbers["steps"]))
+    told = Seen(str(model.manifest["step"]), model.key, int(model.numbers.get("steps", 0)))
+    if "folds" in model.numbers:
+        return _silent(told, "it was trained in folds, and all but one of them saw the row")
     settings, task = model.manifest["settings"], data.task
     if type(task).pack is not Task.pack:
         return _silent(told, "its texts were packed into blocks that know no rows")
@@ -73,6 +75,7 @@ def seen(model: Artifact, data: DataSet, places: Collection[int]) -> Seen:
         Job(nn.Identity(), task, processor, examples, seed=settings["seed"]),
         size=size,
         accumulate=int(model.numbers.get("accumulate", settings["accumulate"])),
+        among=model.numbers.get("sorted_among"),
     )
     for step in range(told.steps):
         found = [k for k, example in enumerate(feed.chosen(step)) if example in mine]

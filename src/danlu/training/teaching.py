@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from danlu import bundle
@@ -16,7 +18,7 @@ from danlu.blocks.earlier import Base
 from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
-from danlu.contracts import Backbone, Beginning, Example, Method, Metric, Processor, Stage, Task, Technique
+from danlu.contracts import Backbone, Beginning, Example, Head, Method, Metric, Processor, Stage, Task, Technique
 from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
@@ -41,27 +43,33 @@ class Teaching(TrainSettings, Stage):
     method: Method
     techniques: tuple[Technique, ...]
     watch: Metric | None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Another dropout than the model had that is trained on, with `base`; small data wants some, pre-training on much
+    none. A backbone has an option of its own."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `trained/`, for some methods `merged/`, and `forms.json`; raises what `fit` raises."""
         self.check()
-        ranks, named = present(), {name: artifact.key for name, artifact in inputs.items()}
-        ranks.call({"step": out.about["step"], "key": out.key, "inputs": named})
-        data = DataSet.open(inputs["dataset"].path)
+        named = {name: artifact.key for name, artifact in inputs.items()}
+        present().call({"step": out.about["step"], "key": out.key, "inputs": named})
+        self.learn(DataSet.open(inputs["dataset"].path), inputs, out, events)
+
+    def learn(self, data: DataSet, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
+        """Train on a data set, and write the model."""
+        ranks = present()
         old = DataSet.open(inputs["before"].path) if "before" in inputs else None
-        base = Base.of(inputs["base"].path) if "base" in inputs else None
+        base = Base.of(inputs["base"].path, self.dropout) if "base" in inputs else None
         taught = self.taught(inputs, out, data)
         backbone, processor = self.begin(data, base, taught)
         train, held = (self.examples(data, split, processor, out, events) for split in ("train", "validation"))
         if taught:
             earlier.check_same_inputs(taught, data.task, processor, [data.task.ask(row) for row in data.rows("train")])
-        reseed(self.seed, Stream.START)
-        module, fresh = (base or backbone).start(data.task.head(), processor)
-        if idle := self.without_effect(module):
-            out.notes.append(f"{backbone.name} does not descend a gradient, so without effect: {', '.join(idle)}")
-            events.note(out.notes[-1])
+        method = self.method.told(data.task.head(), processor)
+        start = partial(self.start, base or backbone, method.head(data.task.head()), processor)
+        module, fresh = start()
+        self.tell_idle(module, backbone, out, events)
         lr = self.lr or self.own_rate(module, fresh) * self.optimizer.lr_scale
-        method = self.method.resolve(fresh)
+        method = method.resolve(fresh)
         forgetting = self.forgetting(data, old, base, backbone, processor)
         known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
         module = method.wrap(module)
@@ -92,6 +100,7 @@ class Teaching(TrainSettings, Stage):
         fitted = fit(job) if method.trains else leave(job)
         if ranks.rank:
             return
+        method.restore(job.module, lambda: start()[0])
         out.numbers |= fitted.numbers
         if fitted.resumed_at is not None:
             out.notes.append(f"resumed at step {fitted.resumed_at} of {fitted.numbers['steps_planned']}")
@@ -126,6 +135,9 @@ class Teaching(TrainSettings, Stage):
             what = f"{idle[0]} holds on to what the model said before, and this one is new"
             raise RecipeError(what, where=f"techniques.{idle[0]}", do="base: $step of a trained model")
         backbone = self.backbone
+        if self.dropout is not None:
+            what = "dropout goes with base; here it is an option of the backbone"
+            raise RecipeError(what, where="dropout", do="leave dropout out, and set that of the backbone")
         if backbone is None:
             raise RecipeError("there is nothing to train", where="backbone", do="backbone=pretrained, or base='$step'")
         if folder := backbone.folder():
@@ -133,6 +145,11 @@ class Teaching(TrainSettings, Stage):
         if taught and isinstance(taught.processor, backbone.processor_class):
             return backbone, taught.processor
         return backbone, backbone.learn(data.task.material(row) for row in data.each("train"))
+
+    def start(self, source: Base | Backbone, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
+        """The module before its first step, the same each time, and the names of its weights that are random."""
+        reseed(self.seed, Stream.START)
+        return source.start(head, processor)
 
     def examples(
         self, data: DataSet, split: str, processor: Processor, out: Draft, events: Events
@@ -148,6 +165,9 @@ class Teaching(TrainSettings, Stage):
                 lambda done: events.progress(f"encoding {split}", done, count, "rows"),
             )
             if packed is not None:
+                for note in getattr(packed, "notes", ()):
+                    out.notes.append(note)
+                    events.warn(note)
                 return packed
         examples: list[Example] = []
         size = 0 if present().world > 1 else data.size(split)
@@ -164,12 +184,19 @@ class Teaching(TrainSettings, Stage):
         return examples
 
     def without_effect(self, module: nn.Module) -> list[str]:
-        """The options the recipe sets that mean nothing to a model which is not trained by descent."""
-        if not isinstance(module, SelfTaught):
+        """The options the recipe sets that mean nothing to a model which is not trained, or not by descent."""
+        if not isinstance(module, SelfTaught) and self.method.trains:
             return []
-        idle = (*OF_DESCENT, *OF_PASSES) if module.whole_set else OF_DESCENT
+        idle = OF_DESCENT if isinstance(module, SelfTaught) and not module.whole_set else (*OF_DESCENT, *OF_PASSES)
         default = TrainSettings()
         return [name for name in idle if getattr(self, name) != getattr(default, name)]
+
+    def tell_idle(self, module: nn.Module, backbone: Backbone, out: Draft, events: Events) -> None:
+        """A note where options of the recipe are without effect."""
+        if idle := self.without_effect(module):
+            why = f"{backbone.name} does not descend a gradient" if self.method.trains else "the method trains nothing"
+            out.notes.append(f"{why}, so without effect: {', '.join(idle)}")
+            events.note(out.notes[-1])
 
     def own_rate(self, module: nn.Module, fresh: list[str]) -> float:
         """AdamW's learning rate where the recipe names none: higher where no weight was trained before."""

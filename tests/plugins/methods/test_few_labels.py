@@ -192,12 +192,15 @@ def test_as_recipe_lines(tiny_bert: Path, tmp_path) -> None:
     common = {"do": "finetune", "backbone": {"pretrained": str(tiny_bert)}}
     steps = {
         "data": source | {"split": {"near": None}},
-        "none": common | {"method": {"zero_shot": {"descriptions": SAID}}},
+        "none": common | {"steps": 7, "method": {"zero_shot": {"descriptions": SAID}}},
         "few": common | {"method": {"few_shot": {"descriptions": SAID}}},
     }
     done = danlu.run({"name": "few", "seed": 0, "steps": steps}, store=tmp_path / "store", trackers=[])
     assert done["none"].manifest["numbers"]["steps"] == 0
     assert done["none"].manifest["numbers"]["trained_share"] == 0
+    (note,) = [one for one in done["none"].manifest["notes"] if one.startswith("the method trains nothing")]
+    assert note.startswith("the method trains nothing, so without effect: ")
+    assert "steps" in note
     assert done["few"].manifest["numbers"]["steps"] == FewShot.steps
     assert bundle.load(done["none"].path / "trained")(["amber"])[0]["scores"].keys() == {"a", "b"}
 

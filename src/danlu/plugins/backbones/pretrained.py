@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from danlu.blocks import hf, kv_cache, untrusted
+from danlu.blocks import hf, hf_gguf, kv_cache, untrusted
 from danlu.blocks.tokens import TextProcessor
 from danlu.contracts import Arrays, Backbone, Example, Head, Location
 from danlu.core import assets
@@ -39,8 +39,11 @@ class Pretrained(Backbone):
     """Replaces every dropout rate of the model's own configuration."""
 
     def folder(self) -> Path:
-        """The model's folder. Raises DataError for weights that are not numbers and templates that reach out."""
-        folder = assets.resolve(self.model)
+        """The model's folder; of one in a GGUF file the folder that it is turned into, once.
+
+        Raises DataError for weights that are not numbers and templates that reach out.
+        """
+        folder = hf_gguf.opened(assets.resolve(self.model))
         untrusted.check_model(folder)
         return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -22,6 +23,7 @@ class Adapter(Adapting):
     """
 
     lr: ClassVar[float] = 1e-3
+    gives: ClassVar[Mapping[str, str]] = {"parts": "stay"}
     silent: ClassVar[str] = ".adapter.up."
 
     size: int = Field(default=32, ge=1)

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
 from torch import nn
 
 from danlu.blocks import peft
-from danlu.blocks.adapting import Merging
+from danlu.blocks.adapting import LowRank
 
 
-class DoRA(Merging):
+class DoRA(LowRank):
     """As LoRA, with the length of every column of a weight learnt apart from its direction.
 
     A step computes those lengths anew, so it takes longer than one of LoRA.
     """
 
     lr: ClassVar[float] = 1e-3
-
-    rank: int = Field(default=8, ge=1)
-    """Width of the two matrices."""
-    alpha: int = Field(default=16, ge=1)
-    """The product is scaled by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of an adapter's inputs left out in training."""
 
     def put(self, model: nn.Module, layers: list[str]) -> None:
         peft.add_lora(model, layers, rank=self.rank, alpha=self.alpha, dropout=self.dropout, dora=True)

@@ -33,7 +33,7 @@ class FewShot(Described):
     """How much the contrast of all pairs of a batch counts, beside 1 of the task's own loss."""
     temperature: float = Field(default=0.1, gt=0)
     """By what the cosines of the contrast are divided."""
-    scale: float = Field(default=10.0, gt=0)
+    scale: float = Field(default=10.0, gt=0, le=1e4)
     """The length of the head's rows at the start: by what cosines to descriptions are multiplied."""
 
     def begin(self, model: nn.Module, given: Beginning) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
 from torch import nn
 
 from danlu.blocks import peft
-from danlu.blocks.adapting import Merging
+from danlu.blocks.adapting import LowRank
 
 
-class LoRA(Merging):
+class LoRA(LowRank):
     """Trains one or two percent of the weights: less memory, and many adapters share one base on the disk.
 
     Weights that are still random when training starts, such as the task's head, are trained whole.
@@ -19,13 +18,6 @@ class LoRA(Merging):
 
     lr: ClassVar[float] = 1e-3
     silent: ClassVar[str] = ".lora_B."
-
-    rank: int = Field(default=8, ge=1)
-    """Width of the two matrices."""
-    alpha: int = Field(default=16, ge=1)
-    """The product is scaled by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of an adapter's inputs left out in training."""
 
     def put(self, model: nn.Module, layers: list[str]) -> None:
         peft.add_lora(model, layers, rank=self.rank, alpha=self.alpha, dropout=self.dropout)

@@ -19,6 +19,7 @@ class Prefix(Partial):
     """
 
     lr: ClassVar[float] = 5e-3
+    gives: ClassVar[Mapping[str, str]] = {"parts": "stay"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "learning": ("descent",), "modality": ("text",), "layers": ("attention",),
     }  # fmt: skip

@@ -7,13 +7,17 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 
+from danlu.blocks.row_adamw import RowAdamW
 from danlu.contracts import Optimizer
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Optimizer):
-    """The default, in torch's fused kernel. It keeps two numbers of every weight."""
+    """The default, in torch's fused kernel. It keeps two numbers of every weight that moves.
+
+    Rows of a large embedding table on the CPU stay as they are until a batch has had them.
+    """
 
     weight_decay: ClassVar[float] = 0.01
     state_per_weight: ClassVar[float] = 2.0
@@ -24,4 +28,4 @@ class AdamW(Optimizer):
     """Added to the root of the mean square."""
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=True)
+        return RowAdamW(groups, betas=self.betas, eps=self.eps)

@@ -29,8 +29,9 @@ class EWC(Technique):
     inputs: ClassVar[tuple[str, ...]] = ("before",)
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
 
-    strength: float = Field(default=1000.0, gt=0)
-    """How stiff; F is small where the old rows were learnt well, so it is a large number."""
+    strength: float = Field(default=1e6, gt=0)
+    """How stiff; F is small where the old rows were learnt well, so it is a large number. Try a tenth and ten times
+    of it: the stiffer, the less is learnt anew."""
     rows: int = Field(default=200, ge=1)
     """Old rows, spread evenly, on which F is measured: a pass of its own for each."""
 

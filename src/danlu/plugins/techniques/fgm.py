@@ -26,8 +26,10 @@ class FGM(Technique):
         "adversary": ("fgm",),
     }
 
-    size: float = Field(default=1.0, gt=0, le=100)
-    """How far, as the norm over all tokens of an example."""
+    version: ClassVar[int] = 2
+
+    size: float = Field(default=0.2, gt=0, le=100)
+    """How far, as the norm over all tokens of an example. Where the loss stays at that of guessing, it is too far."""
 
     def start(self, run: Any) -> None:
         run.open_embeddings(self, gradients=True)

@@ -26,9 +26,11 @@ class PGD(Technique):
         "adversary": ("pgd",),
     }
 
-    size: float = Field(default=1.0, gt=0, le=100)
+    version: ClassVar[int] = 2
+
+    size: float = Field(default=0.2, gt=0, le=100)
     """How far at most, as the norm over all tokens of an example."""
-    rate: float = Field(default=0.4, gt=0, le=100)
+    rate: float = Field(default=0.08, gt=0, le=100)
     """How far in one step."""
     steps: int = Field(default=3, ge=1, le=50)
     """How many steps."""

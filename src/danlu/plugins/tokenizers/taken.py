@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from danlu.blocks import untrusted
 from danlu.blocks.tokens import TextProcessor
-from danlu.core import assets
+from danlu.core import assets, plugin
 from danlu.core.errors import DataError
 from danlu.core.settings import Location
 from danlu.fresh import SpecialTokens, Tokenizer
+
+_hf_gguf: Any = plugin.lazy("danlu.blocks.hf_gguf")
 
 
 class Taken(Tokenizer):
@@ -24,6 +26,8 @@ class Taken(Tokenizer):
     def learn(self, texts: Iterable[str], special: SpecialTokens, most: int) -> TextProcessor:
         """Its own special tokens and templates stay. Raises DataError where it has no token to pad with."""
         folder = assets.resolve(self.model)
+        if not (folder / "tokenizer.json").is_file():
+            folder = _hf_gguf.opened(folder)
         untrusted.check_model(folder)
         found = TextProcessor.load(folder)
         if found.special("pad_token") is None:
