@@ -109,7 +109,7 @@ steps:
         ("data.split.test=-0.1", "data.split.test", "must be a number > 0 and < 1, not -0.1", ""),
         ("ship.require.acuracy=>= 0.5", "ship.require.acuracy", "there is no metric called 'acuracy'; did you mean accuracy?", "danlu list metrics"),
         ("small.budget.max_drop={f11: 0}", "small.budget.max_drop.f11", "there is no metric called 'f11'; did you mean f1?", "danlu list metrics"),
-        ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, bits_per_character, bleu, chrf, confusion, cooccurrence_rank, entity_f1, f1, filling_r2, mae, mrr, ndcg, pearson, perplexity, precision, recall, recall_at_k, retrieval_recall, rmse, roc_auc, rouge, spearman, toy_score"),
+        ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, answer_f1, bits_per_character, bleu, chrf, confusion, cooccurrence_rank, entity_f1, exact_match, f1, filling_r2, mae, mrr, ndcg, pearson, perplexity, precision, preference_accuracy, preference_margin, recall, recall_at_k, retrieval_recall, rmse, roc_auc, rouge, spearman, toy_score"),
     ],
 )  # fmt: skip
 def test_what_only_the_stage_knew_is_told_before_it_is_made(load, override, where, what, do):
@@ -123,3 +123,35 @@ def test_shares_and_metrics_that_are_right(load):
         "small.budget.max_drop.f1=0",
     )
     assert len(load(STANDARD, *right).steps) == 5
+
+
+TEXTS = """
+steps:
+  data: {do: prepare, source: synthetic, task: text_classification}
+  tuned: {do: finetune, backbone: bert, base: null}
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "what"),
+    [
+        (["tuned.folds=3", "tuned.method=adapter"], "tuned.folds", "folds wants parts = merged, but tuned.method: adapter gives parts = stay"),
+        (["tuned.folds=3", "data.task=seq2seq", "tuned.backbone=t5"], "tuned.folds", "folds wants answer = label or labels, but data.task: seq2seq gives answer = text"),
+        (["tuned.method=zero_shot", "tuned.techniques=[fgm]"], "tuned.techniques", "fgm works on training, and zero_shot trains nothing"),
+        (["tuned.method={verbalizer: {pattern: '{text} {mask}', learn: false}}", "tuned.techniques=[ema]"], "tuned.techniques", "ema works on training, and verbalizer trains nothing"),
+    ],
+)  # fmt: skip
+def test_what_a_run_would_refuse_later(load, overrides, where, what):
+    assert faults(load, TEXTS, *overrides)[where][0] == what
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["tuned.folds=3", "tuned.method=lora"],
+        ["tuned.method={verbalizer: {pattern: '{text} {mask}'}}", "tuned.techniques=[ema]"],
+        ["tuned.method=zero_shot"],
+    ],
+)
+def test_what_goes_in_folds_and_beside_techniques(load, overrides):
+    assert len(load(TEXTS, *overrides).steps) == 2

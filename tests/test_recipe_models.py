@@ -90,9 +90,11 @@ def test_a_recipe_that_nobody_tells_of_versions_can_name_none(data):
 
 def test_a_damaged_version_is_refused_before_anything_runs(moods, data):
     registry = Registry(moods)
-    blob = registry.blobs.path(next(iter(registry.resolve("moods@2").files.values())).sha256)
-    blob.chmod(0o600)
-    blob.write_bytes(b"other")
+    version = registry.resolve("moods@2")
+    name, file = next(iter(version.files.items()))
+    for path in (registry.blobs.path(file.sha256), registry.open(version) / name):  # of a copied store no links
+        path.chmod(0o600)
+        path.write_bytes(b"other")
     with pytest.raises(DataError, match="of moods@2 was changed: its SHA-256 differs"):
         run(moods, data, "moods@2")
 

@@ -16,17 +16,22 @@ from danlu.core import plugin
 ROOT = plugin.PACKAGE.parent.parent
 STAGES = {
     "answer_fits": "prepare finetune compress evaluate verify publish",
+    "assistant": "prepare finetune evaluate publish",
     "digits": "prepare finetune compress evaluate verify publish",
     "entities": "prepare finetune evaluate verify publish",
     "faq_search": "prepare finetune evaluate verify publish",
     "few_labels": "prepare finetune evaluate verify publish",
+    "methods": "prepare finetune finetune finetune finetune finetune finetune finetune finetune finetune finetune",
+    "preferred_answers": "prepare finetune evaluate publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
     "picture_words": "prepare pretrain evaluate",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",
     "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
+    "questions": "prepare finetune evaluate verify publish",
     "rare_label": "prepare finetune finetune finetune finetune prepare finetune evaluate evaluate evaluate evaluate evaluate",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
     "text_score": "prepare finetune compress evaluate verify publish",
+    "typing_mistakes": "prepare prepare finetune finetune finetune evaluate",
     "translate": "prepare finetune evaluate verify publish",
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -130,3 +135,39 @@ def test_a_small_translator_is_made_and_published(tmp_path: Path) -> None:
     assert run["same"].json("parity.json")["forms"]["http"]["passed"]
     [answer] = danlu.load("help-en-zh", store=tmp_path / "store").predict(["the cat sees the door"])
     assert answer["tokens"] <= 8
+
+
+def test_a_small_assistant_is_taught_and_published(tmp_path: Path) -> None:
+    nouns = ("cat", "boat", "door", "bird", "lamp")
+    talks = [
+        {"language": language, "prompt": f"where is the {noun} number {k}", "answer": f"the {noun} is here"}
+        for language in ("english", "german") for noun in nouns for k in range(12)
+    ]  # fmt: skip
+    run = danlu.run(
+        ROOT / "recipes" / "assistant.yaml", f"data.source={{jsonl: {_rows(tmp_path / 'talks.jsonl', talks)}}}",
+        "data.task.chat.template=plain", "tuned.backbone={llama: {size: tiny, tokenizer: character, positions: 160}}",
+        "tuned.method=full", "tuned.steps=3", "tuned.evaluate_every=2", "data.split={validation: 0.1, test: 0.1}",
+        "score.baselines=[{ngram: {order: 3, tokenizer: character}}]", store=tmp_path / "store",
+    )  # fmt: skip
+    assert sum(run["data"].numbers[split] for split in ("train", "validation", "test")) == 60
+    assert run["score"].json("scores.json")["baselines"]["ngram_3"]["metrics"]["perplexity"]["value"] > 1
+    [answer] = danlu.load("assistant", store=tmp_path / "store").predict([[{"role": "user", "content": "where is it"}]])
+    assert answer["tokens"] <= 80
+
+
+@pytest.mark.parametrize("task", ["preference", "reward"])
+def test_small_preferences_are_learnt_and_published(task: str, tmp_path: Path) -> None:
+    pairs = [
+        {"prompt": f"where is number {k}", "chosen": f"it is here {k % 7}", "rejected": "never there"}
+        for k in range(60)
+    ]
+    run = danlu.run(
+        ROOT / "recipes" / "preferred_answers.yaml", f"data.source={{jsonl: {_rows(tmp_path / 'pairs.jsonl', pairs)}}}",
+        f"data.task={{{task}: {{template: plain, length: 128}}}}", "tuned.method=full", "tuned.steps=3", "tuned.evaluate_every=2",
+        "tuned.backbone={llama: {size: tiny, tokenizer: character, positions: 160}}", "data.split={validation: 0.1, test: 0.1}",
+        store=tmp_path / "store",
+    )  # fmt: skip
+    assert 0 <= run["score"].json("scores.json")["metrics"]["preference_accuracy"]["value"] <= 1
+    asked = {"messages": "where is number 3", "answers": ["it is here 3", "never there"]}
+    [answer] = danlu.load("preferred-answers", store=tmp_path / "store").predict([asked])
+    assert sorted(answer["order"]) == [0, 1]

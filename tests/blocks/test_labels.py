@@ -41,7 +41,7 @@ def test_labels_are_strings_in_order(values, found) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["a", None, "b", ""], r"2 rows have no label in the column 'y', the first is row 2"),
+        (["a", None, "b", ""], "row 2: 2 rows have no label in the column 'y', this one first"),
         ([1.0, math.nan, 2.0], "1 row has no label"),
         (["a", "a"], "nothing to tell apart: the column 'y' has only 'a'"),
         ([], "nothing to tell apart: the column 'y' has no row"),

@@ -5,9 +5,11 @@ import shutil
 import pytest
 
 from danlu import bundle
+from danlu.blocks import disturbed
 from danlu.blocks.dataset import DataSet
 from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
+from danlu.plugins.operators.typos import Typos
 from danlu.stages.evaluate import Evaluate, cautions, unbeaten
 from danlu.stages.finetune import Finetune
 from danlu.stages.prepare import Prepare
@@ -130,6 +132,33 @@ def test_rows_changed_since_they_were_frozen_are_not_measured(run, digits, small
     (folder / "changed").rename(folder / "test.parquet")
     with pytest.raises(DataError, match="split test: its rows are not those that were frozen"):
         run(Evaluate(), dataset=Artifact(folder, digits[0].manifest), model=small)
+
+
+def test_changed_inputs_are_measured_beside_the_rows_as_they_are(run, heard, texts):
+    data, model = texts
+    typos = Typos(rate=0.3)
+    told = run(Evaluate(metrics=("accuracy",), baselines=("majority",), under=(typos,)), dataset=data, model=model)
+    scores, rows = scores_of(told), DataSet.open(data.path)
+    inputs, gold = rows.judged("test")
+    changed = disturbed.every(rows.table("test"), rows.task, [typos], 0)["typos"]
+    answers = bundle.load(model.path / "trained")(changed.inputs)
+    accuracy = sum(a["label"] == g["label"] for a, g in zip(answers, gold)) / len(gold)
+    own = scores["under"]["typos"]
+    assert own["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert own["lost"]["accuracy"]["value"] == pytest.approx(accuracy - scores["metrics"]["accuracy"]["value"])
+    assert own["lost"]["accuracy"]["high"] < 0, "a model of words must lose by misspelt ones"
+    assert scores["baselines"]["majority"]["under"]["typos"]["lost"]["accuracy"]["value"] == 0
+    assert scores["disturbed"]["typos"]["changed"] <= len(inputs)
+    page = told.file("report.html").read_text("utf-8")
+    assert "Under typos" in page
+    assert page.count(f"{accuracy:.3f}") >= 1
+    assert any("under typos: accuracy" in str(event) for event in heard)
+
+
+def test_a_change_that_changes_no_picture_is_refused(run, digits):
+    data, model = digits
+    with pytest.raises(RecipeError, match="typos changes no input of these rows"):
+        run(Evaluate(under=("typos",)), dataset=data, model=model)
 
 
 def test_data_with_labels_the_model_does_not_know(run, given, texts):

@@ -53,6 +53,33 @@ def test_other_labels_get_a_head_of_their_own(run, digits):
     assert all(torch.equal(before[name], tensor) for name, tensor in same.state_dict().items())
 
 
+def test_it_goes_on_with_another_dropout(run, digits):
+    data, first = digits
+    model = run(going_on(dropout=0.25), dataset=data, base=first)
+    before, after = (bundle.load_module(m.path / "trained")[0] for m in (first, model))
+    rates = [{part.p for part in m.modules() if isinstance(part, torch.nn.Dropout)} for m in (before, after)]
+    assert rates[1] == {0.25} != rates[0]
+    for name, tensor in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], tensor, atol=1e-3, rtol=0)
+    base = earlier.Base.of(first.path, 0.25)
+    module, fresh = base.start(base.head, base.backbone.processor(base.folder))
+    assert fresh == []
+    assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in before.state_dict().items())
+
+
+def test_dropout_is_the_backbones_where_there_is_no_base(run, digits):
+    data, _ = digits
+    with pytest.raises(RecipeError, match="dropout goes with base"):
+        run(student(dropout=0.25), dataset=data)
+
+
+def test_a_base_without_dropout_is_told(run, digits):
+    data, _ = digits
+    counted = run(Finetune(backbone="majority"), dataset=data)
+    with pytest.raises((RecipeError, DataError), match="majority has no dropout"):
+        run(going_on(dropout=0.25), dataset=data, base=counted)
+
+
 def test_what_was_forgotten_is_told(run, digits, heard):
     data, first = digits
     model = run(going_on(techniques=["replay", {"ewc": {"rows": 5}}]), dataset=data, base=first, before=data)

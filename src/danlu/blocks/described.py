@@ -18,6 +18,7 @@ from danlu.core.errors import RecipeError
 class Described(Method):
     """Derive from it, and give the head its first values with `compare`."""
 
+    gives: ClassVar[Mapping[str, str]] = {"parts": "stay"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "learning": ("descent",), "modality": ("text",), "head": ("input",), "answer": ("label",),
         "layers": ("attention",),

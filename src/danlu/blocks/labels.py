@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from danlu.blocks.portable import Piece, piece
 from danlu.blocks.sniff import Sniffed, sniff
 from danlu.contracts import Arrays, Batch
-from danlu.core.errors import DataError
+from danlu.core.errors import DataError, RowError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,8 +86,8 @@ def list_labels(table: pa.Table, column: str, task: str) -> tuple[str, ...]:
     missing = [row for row, value in enumerate(values.to_pylist()) if label_name(value) is None]
     if missing:
         rows = "1 row has" if len(missing) == 1 else f"{len(missing):,} rows have"
-        what = f"{rows} no label in the column {column!r}, the first is row {missing[0] + 1}"
-        raise DataError(what, do="fill them in, or remove them: an empty label can't be learnt")
+        what = f"{rows} no label in the column {column!r}, this one first"
+        raise RowError(what, row=missing[0] + 1, do="fill them in, or remove them: an empty label can't be learnt")
     distinct = pc.unique(values).to_pylist()
     if any(isinstance(value, float) and not value.is_integer() for value in distinct):
         one = next(value for value in distinct if value % 1)

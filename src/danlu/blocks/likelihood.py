@@ -124,6 +124,9 @@ ASKED = {
 
 
 def loss(outputs: Arrays, batch: Batch, smoothing: float = 0.0, z: float = 0.0) -> Tensor:
-    """The summed −log p of each example's targets, [n]."""
+    """The summed −log p of each example's targets, [n]; without smoothing where the model was asked for it alone."""
+    if "log_likelihood" in outputs:
+        counted: Tensor = (outputs["log_likelihood"] * (batch.targets["targets"] >= 0)).sum(1)
+        return -counted
     said: Tensor = _heads.nll(outputs, batch.targets["targets"], smoothing=smoothing, z=z).sum(1)
     return said

@@ -17,7 +17,7 @@ from danlu.blocks.sniff import NUMBER, mostly
 from danlu.blocks.tables import is_text
 from danlu.blocks.text_pairs import check_column
 from danlu.contracts import Answer, Arrays, Batch
-from danlu.core.errors import DataError
+from danlu.core.errors import DataError, RowError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,8 +84,9 @@ def scale(rows: pa.Table, column: str, task: str) -> tuple[float, float]:
     wrong = [place for place, cell in enumerate(cells) if number(cell) is None]
     if wrong:
         holds = "1 row holds" if len(wrong) == 1 else f"{len(wrong):,} rows hold"
-        what = f"{holds} no number in the column {column!r}, the first is row {wrong[0] + 1}: {cells[wrong[0]]!r}"
-        raise DataError(what, do=f"mend or remove them, or name another column: data.task.{task}.value=<column>")
+        what = f"{holds} no number in the column {column!r}, this one first: {cells[wrong[0]]!r}"
+        do = f"mend or remove them, or name another column: data.task.{task}.value=<column>"
+        raise RowError(what, row=wrong[0] + 1, do=do)
     numbers = np.array([number(cell) for cell in cells], dtype=np.float64)
     if len(np.unique(numbers)) < 2:
         what = f"there is nothing to learn: the column {column!r} holds {f'{cells[0]:g}' if cells else 'nothing'} alone"

@@ -12,7 +12,7 @@ from danlu.blocks.beam import Beginning
 from danlu.blocks.likelihood import SCORE
 from danlu.blocks.tables import is_text
 from danlu.contracts import Example
-from danlu.core.errors import DataError, RecipeError
+from danlu.core.errors import DataError, RecipeError, RowError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,8 +61,8 @@ def check_whole(rows: pa.Table, column: str) -> None:
     blank = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(rows.column(column))), 0), True)
     empty = np.flatnonzero(np.asarray(blank.to_numpy(zero_copy_only=False), dtype=bool))
     if len(empty):
-        what = f"{len(empty):,} of {rows.num_rows:,} rows have no text in {column!r}, the first is row {empty[0] + 1}"
-        raise DataError(what, do="operators: [drop_empty]")
+        what = f"{len(empty):,} of {rows.num_rows:,} rows have no text in {column!r}, this one first"
+        raise RowError(what, row=int(empty[0]) + 1, do="operators: [drop_empty]")
 
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------

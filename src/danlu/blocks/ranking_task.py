@@ -15,7 +15,7 @@ from pydantic import Field
 from danlu.blocks.tables import is_text
 from danlu.blocks.text_pairs import check_column
 from danlu.contracts import Answer, Columns, Task
-from danlu.core.errors import DataError, RecipeError
+from danlu.core.errors import DataError, RecipeError, RowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,14 +91,17 @@ class RankingTask(Task):
         settled = self.settle(rows)
         if settled.relevance:
             for place, row in enumerate(rows.select([settled.passages, settled.relevance]).to_pylist(), 1):
-                check_relevance(row[settled.passages], row[settled.relevance], f"row {place}")
+                check_relevance(row[settled.passages], row[settled.relevance], place)
         return settled
 
     def ask(self, row: Mapping[str, Any]) -> Any:
         columns = self.columns()
         passages = row[self.passages] if self.passages else row[columns.ask[0]]
         listed = [passages] if isinstance(passages, str) else list(passages)
-        return {"query": row[columns.ask[0]], "passages": [*listed, *([row[self.negative]] if self.negative else [])]}
+        return {"query": row[columns.ask[0]], "passages": [*listed, *self._negatives(row)]}
+
+    def _negatives(self, row: Mapping[str, Any]) -> list[str]:
+        return [row[self.negative]] if self.negative and row.get(self.negative) is not None else []
 
     def material(self, row: Mapping[str, Any]) -> Any:
         x = self.ask(row)
@@ -108,7 +111,7 @@ class RankingTask(Task):
         truth = row.get(self.columns().gold[0])
         if truth is None:
             return None
-        scores = [float(one) for one in truth] if self.relevance else [1.0, *([0.0] if self.negative else [])]
+        scores = [float(one) for one in truth] if self.relevance else [1.0, *(0.0 for _ in self._negatives(row))]
         return ranking(scores)
 
     def row(self, x: Any, answer: Answer) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class RankingTask(Task):
         if self.relevance and self.passages:
             return row | {self.passages: x["passages"], self.relevance: answer["scores"]}
         row |= {self.passages: x["passages"][0]} if self.passages else {}
-        return row | ({self.negative: x["passages"][1]} if self.negative else {})
+        return row | ({self.negative: [*x["passages"], None][1]} if self.negative else {})
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         """The right passage has its query's topic and a word that all right ones have."""
@@ -147,15 +150,15 @@ class RankingTask(Task):
         return RANKING
 
 
-def check_relevance(passages: Sequence[str] | None, relevance: Sequence[float] | None, where: str) -> None:
+def check_relevance(passages: Sequence[str] | None, relevance: Sequence[float] | None, place: int) -> None:
     """Raise DataError for a query whose passages nobody could sort rightly or wrongly."""
     if passages is None or relevance is None or len(passages) != len(relevance):
         what = f"{len(relevance or ())} numbers of relevance stand beside {len(passages or ())} passages"
-        raise DataError(what, where=where, do="give one number for each passage, 0 where it does not belong there")
+        raise RowError(what, row=place, do="give one number for each passage, 0 where it does not belong there")
     if any(not isinstance(one, int | float) or not 0 <= one < float("inf") for one in relevance):
-        raise DataError("relevance is a number, 0 or more", where=where, do="mend the row or remove it")
+        raise RowError("relevance is a number, 0 or more", row=place, do="mend the row or remove it")
     if not any(relevance):
-        raise DataError("no passage is relevant to the query", where=where, do="give it one, or remove the row")
+        raise RowError("no passage is relevant to the query", row=place, do="give it one, or remove the row")
 
 
 def question(x: Any) -> dict[str, Any]:

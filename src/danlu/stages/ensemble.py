@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,23 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 
 from danlu import bundle
-from danlu.blocks import earlier, judging
+from danlu.blocks import folds, judging
 from danlu.blocks.averages import copies, move
 from danlu.blocks.dataset import DataSet
-from danlu.blocks.ensembles import Processors, same_arrays
+from danlu.blocks.ensembles import same_arrays
+from danlu.blocks.joining import Member, together
 from danlu.blocks.linear_grams import each_alone
 from danlu.blocks.sklearn import logistic_regression
 from danlu.blocks.taught import SelfTaught
-from danlu.blocks.torch_form import TorchForm
 from danlu.bundle import FormSpec
-from danlu.contracts import Answer, Backbone, Metric, Processor, Stage, Task, labels_of
-from danlu.core import plugin
+from danlu.contracts import Answer, Metric, Stage, labels_of
 from danlu.core.errors import RecipeError
 from danlu.core.settings import Model
-from danlu.predictor import Predictor
 
 if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
@@ -42,8 +38,9 @@ class Ensemble(Stage):
     """Several trained models as one, which is evaluated, verified, exported, published and served like any other.
 
     `mean` answers with the mean of the members' probabilities, `stacking` with a logistic regression over them, fitted
-    on the validation rows (Wolpert, 1992). Both keep all members and take as long as all of them together. `soup` is
-    the mean of the members' weights, as small and quick as one of them (Wortsman et al., 2022): it wants members of one
+    on the validation rows (Wolpert, 1992), or, where all members were trained in `folds`, on what every row was told by
+    the model that had not learnt it. Both keep all members and take as long as all of them together. `soup` is the mean
+    of the members' weights, as small and quick as one of them (Wortsman et al., 2022): it wants members of one
     structure that began with the same weights, as trainings of one pretrained model do. `greedy_soup` begins with the
     member that is best on the validation rows and takes in the next best as long as that makes it no worse.
 
@@ -69,7 +66,7 @@ class Ensemble(Stage):
         self.check_given(inputs, events)
         steps = {artifact.path.resolve(): name for name, artifact in inputs.items()}
         members = [
-            _Member.of(steps.get(Path(folder).resolve(), f"models.{k}"), Path(folder), data.task)
+            Member.of(steps.get(Path(folder).resolve(), f"models.{k}"), Path(folder), data.task)
             for k, folder in enumerate(self.models, 1)
         ]
         rows, gold = data.judged("validation")
@@ -105,12 +102,12 @@ class Ensemble(Stage):
 
     def joined(
         self,
-        members: Sequence[_Member],
+        members: Sequence[Member],
         alone: Sequence[float],
         answers: Sequence[Sequence[Answer]],
         data: DataSet,
         metric: Metric,
-    ) -> tuple[_Member, list[str]]:
+    ) -> tuple[Member, list[str]]:
         """The whole, and the steps of the members that are in it."""
         if self.by not in ("soup", "greedy_soup"):
             return self.together(members, answers, data), [member.name for member in members]
@@ -127,50 +124,38 @@ class Ensemble(Stage):
                 taken, reached = [*taken, members[k]], value
         return _soup(taken), [member.name for member in taken]
 
-    def together(self, members: Sequence[_Member], answers: Sequence[Sequence[Answer]], data: DataSet) -> _Member:
+    def together(self, members: Sequence[Member], answers: Sequence[Sequence[Answer]], data: DataSet) -> Member:
         """All members side by side."""
-        head, (rows, gold) = data.task.head(), data.judged("validation")
-        processor = Processors.of([(member.backbone, member.processor) for member in members], rows)
-        combine = "stacking" if self.by == "stacking" else "mean"
-        backbone = plugin.load("backbones", "ensemble")(
-            members=tuple(member.backbone for member in members), combine=combine
-        )
-        module = backbone.joined([member.module for member in members], processor, head)
-        if module.stack is not None:
-            said = np.array([[list(answer["scores"].values()) for answer in one] for one in answers])
-            features = said.transpose(1, 0, 2).reshape(len(rows), -1).astype(np.float32)
+        head = data.task.head()
+        whole = together(members, data.judged("validation")[0], head, "stacking" if self.by == "stacking" else "mean")
+        if self.by == "stacking":
+            said, gold = self.stacked_on(members, answers, data)
+            features = said.transpose(1, 0, 2).reshape(len(gold), -1).astype(np.float32)
             found = _regression(features, gold, head.labels, several=head.several)
+            stack: Any = whole.module.stack
             with torch.no_grad():
-                module.stack.weight.copy_(torch.from_numpy(found[0].T))
-                module.stack.bias.copy_(torch.from_numpy(found[1]))
-        return _Member("", backbone, processor, module.eval())
+                stack.weight.copy_(torch.from_numpy(found[0].T))
+                stack.bias.copy_(torch.from_numpy(found[1]))
+        return whole
+
+    def stacked_on(
+        self, members: Sequence[Member], answers: Sequence[Sequence[Answer]], data: DataSet
+    ) -> tuple[Any, list[Answer]]:
+        """Scores [members, n, labels] of rows that no member learnt, and their true answers.
+
+        These are all rows but those of the test where every member was trained in folds, else the validation rows.
+        Raises RecipeError where some members were, since they have learnt the validation rows.
+        """
+        found = [folds.out_of_fold(Path(folder), data) for folder in self.models]
+        if all(said is not None for said in found):
+            return np.array(found), folds.pooled(data)[1]
+        if learnt := [one.name for one, said in zip(members, found, strict=True) if said is not None]:
+            what = f"{learnt[0]} was trained in folds and has learnt the validation rows, others have not"
+            raise RecipeError(what, where="models", do="give every member folds, or by=mean")
+        return np.array([folds.scores(one) for one in answers]), data.judged("validation")[1]
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A trained model, in its plain structure."""
-
-    name: str
-    backbone: Backbone
-    processor: Processor
-    module: nn.Module
-
-    @classmethod
-    def of(cls, name: str, folder: Path, task: Task) -> _Member:
-        """The one of a model's folder. Raises DataError when it does not answer as the data set's task does."""
-        base = earlier.Base.of(folder)
-        earlier.check_head(base.head, task.head(), name)
-        if parts := bundle.describe(base.folder).parts:
-            what = f"{name} keeps parts of its method {parts[0].name} beside its weights, so it can't be a member"
-            raise RecipeError(what, where="models", do="train it with full, lora or another method that merges")
-        module, backbone, _, processor = bundle.load_module(base.folder)
-        return cls(name, backbone, processor, module)
-
-    def predictor(self, task: Task) -> Predictor:
-        return Predictor(TorchForm(self.module, self.backbone), task, self.processor)
-
-
-def check_alike(members: Sequence[_Member], rows: Sequence[Any]) -> None:
+def check_alike(members: Sequence[Member], rows: Sequence[Any]) -> None:
     """Raise RecipeError unless the weights of the members mean the same, place by place, as far as can be seen."""
     first = members[0]
     mend = "ensemble.by=mean joins models of any kind"
@@ -185,7 +170,7 @@ def check_alike(members: Sequence[_Member], rows: Sequence[Any]) -> None:
             raise RecipeError(what, where="by", do=mend)
 
 
-def _difference(one: _Member, other: _Member) -> str:
+def _difference(one: Member, other: Member) -> str:
     if one.backbone.name != other.backbone.name:
         return f"{one.backbone.name} and {other.backbone.name}"
     a, b = one.backbone.model_dump(mode="json"), other.backbone.model_dump(mode="json")
@@ -193,14 +178,14 @@ def _difference(one: _Member, other: _Member) -> str:
     return f"{name} is {a[name]!r} and {b[name]!r}"
 
 
-def _soup(members: Sequence[_Member]) -> _Member:
+def _soup(members: Sequence[Member]) -> Member:
     """The first member's structure with the mean of all weights."""
     first, average = members[0], copies(members[0].module.state_dict())
     for k, member in enumerate(members[1:], 2):
         move(average, member.module.state_dict(), 1 / k)
     module = copy.deepcopy(first.module)
     module.load_state_dict(average)
-    return _Member("", first.backbone, first.processor, module)
+    return Member("", first.backbone, first.processor, module)
 
 
 def _regression(features: Any, gold: Sequence[Answer], labels: Sequence[str], *, several: bool) -> Any:

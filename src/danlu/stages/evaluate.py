@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from danlu import bundle
-from danlu.blocks import judging, label_details, numbers, retrieval
+from danlu.blocks import disturbed, judging, label_details, numbers, retrieval
 from danlu.blocks.curves import samples
 from danlu.blocks.dataset import DataSet, label_counts
+from danlu.blocks.disturbed import Change, Disturbed
 from danlu.blocks.intervals import DRAWS, Score, difference
 from danlu.blocks.report import page
 from danlu.blocks.report.inputs import filled, shown
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from danlu.core.artifact import Artifact, Draft
     from danlu.core.events import Events
 
-_BASELINES = ("majority", "tfidf_lr", "tfidf_ridge", "nearest")
+_BASELINES = ("majority", "tfidf_lr", "tfidf_ridge", "nearest", "word_overlap")
 _ORDERS = (1, 3)
 """Of the n-grams that a model which writes is compared with: how often a token comes, and after which two."""
 _WORST = 20
@@ -56,8 +57,12 @@ class Evaluate(Stage):
     """What is measured, the first being the headline; by default all metrics that fit the task."""
     baselines: tuple[Backbone, ...] | None = None
     """What the model is compared with; by default the majority class, for texts TF-IDF with logistic regression (where
-    numbers are told, ridge), for texts from texts what was written from the nearest training text, and for a model that
-    goes on with a text n-grams of order 1 and 3 over its own tokens. A masked model has no baseline."""
+    numbers are told, ridge), for texts from texts what was written from the nearest training text, for questions about
+    a text what stands near their words, and for a model that goes on with a text n-grams of order 1 and 3 over its own
+    tokens. A masked model has no baseline."""
+    under: tuple[Change, ...] = ()
+    """Changes of the test inputs under which all are measured once more, such as `[typos, {eda: {rate: 0.2}}]`: any
+    operator that augments texts. Each row is changed in its place and keeps its true answer."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
         """Write `scores.json`, `report.html` and `baselines/<name>/`.
@@ -66,7 +71,8 @@ class Evaluate(Stage):
         """
         data, forms = DataSet.open(inputs["dataset"].path), bundle.Forms.open(inputs["model"].path)
         data.check()
-        judge = _Judge(data, *judging.choose_metrics(self.metrics, data.task), self.seed, events)
+        under = disturbed.every(data.table("test"), data.task, self.under, self.seed)
+        judge = _Judge(data, *judging.choose_metrics(self.metrics, data.task), under, self.seed, events)
         folder = forms.folder(forms.default)
         own = judge.judged(bundle.load(folder), folder, forms.default)
         primary = judging.primary(own.scores)
@@ -95,6 +101,7 @@ class Evaluate(Stage):
             "primary": primary,
             **own.plain(),
             "baselines": baselines,
+            "disturbed": {name: change.told() for name, change in under.items()},
             "beats_baselines": all(told["verdict"] == "better" for told in baselines.values()),
             **_details(data, own.answers, judge.inputs, judge.gold),
             "operators": data.info["operators"],
@@ -107,6 +114,8 @@ class Evaluate(Stage):
         _write(out, plain(scores))
         for text in scores["warnings"]:
             events.warn(text)
+        for name, told in own.under.items():
+            events.note(f"under {name}: {_under(told, primary)}")
 
     def compared_with(self, task: Task, folder: Path) -> list[Backbone]:
         """The baselines; one that is the model itself is left out."""
@@ -131,27 +140,44 @@ class _Judged:
     answers: list[Answer]
     scores: dict[str, Score]
     measured: dict[str, dict[str, Any]]
+    under: dict[str, dict[str, Any]]
+    """Change → `{metrics, lost}`: the scores under it, and how far they are from those of the rows as they are."""
 
     def plain(self) -> dict[str, Any]:
         metrics = {name: told.plain() for name, told in self.scores.items()}
-        return {"metrics": metrics | self.measured, **judging.in_short(self.measured)}
+        return {"metrics": metrics | self.measured, "under": self.under, **judging.in_short(self.measured)}
 
 
 class _Judge:
     """The test rows, and how models are measured on them: all of them alike."""
 
     def __init__(
-        self, data: DataSet, metrics: Sequence[Metric], of_form: Sequence[Metric], seed: int, events: Events
+        self,
+        data: DataSet,
+        metrics: Sequence[Metric],
+        of_form: Sequence[Metric],
+        under: Mapping[str, Disturbed],
+        seed: int,
+        events: Events,
     ) -> None:
         self.inputs, self.gold = data.judged("test")
+        self.under = under
         self.metrics, self.of_form = {metric.name: metric for metric in metrics}, of_form
         self.seed, self.events = seed, events
 
     def judged(self, predictor: Predictor, folder: Path, name: str) -> _Judged:
         judging.check_known(predictor.task, self.gold)
-        answers = judging.ask_all(predictor, self.inputs, self.events, f"answering with {name}")
-        scores = judging.score_all(list(self.metrics.values()), answers, self.gold, seed=self.seed)
-        return _Judged(answers, scores, judging.measure_all(self.of_form, predictor, self.inputs, folder))
+        answers, scores = self._scored(predictor, self.inputs, f"answering with {name}")
+        under = {}
+        for change, told in self.under.items():
+            _, found = self._scored(predictor, told.inputs, f"answering with {name} under {change}")
+            lost = {metric: difference(found[metric], clean) for metric, clean in scores.items()}
+            under[change] = {"metrics": {metric: one.plain() for metric, one in found.items()}, "lost": lost}
+        return _Judged(answers, scores, judging.measure_all(self.of_form, predictor, self.inputs, folder), under)
+
+    def _scored(self, predictor: Predictor, inputs: list[Any], what: str) -> tuple[list[Answer], dict[str, Score]]:
+        answers = judging.ask_all(predictor, inputs, self.events, what)
+        return answers, judging.score_all(list(self.metrics.values()), answers, self.gold, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -256,6 +282,13 @@ def cautions(scores: Mapping[str, Any]) -> list[str]:
     if off > _OFF:
         found.append(f"Its confidence is off by {100 * off:.0f} points on average: do not read it as a probability.")
     return found
+
+
+def _under(told: Mapping[str, Any], primary: str) -> str:
+    """How the headline is under a change of the inputs, and how far from that of the rows as they are."""
+    return (
+        f"{primary} {told['metrics'][primary]['value']:.3f}, {_gap(told['lost'][primary])} against the rows as they are"
+    )
 
 
 def _gap(gap: Mapping[str, Any]) -> str:

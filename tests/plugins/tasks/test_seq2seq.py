@@ -167,7 +167,7 @@ def test_long_texts_are_cut_and_counted(translator):
 def test_columns_and_empty_texts():
     table = pa.table({"source": ["a", "b"], "target": ["x", " "], "n": [1, 2]})
     assert Seq2seq().settle(table).columns().gold == ("target",)
-    with pytest.raises(DataError, match=r"1 of 2 rows have no text in 'target', the first is row 2"):
+    with pytest.raises(DataError, match=r"row 2: 1 of 2 rows have no text in 'target', this one first"):
         Seq2seq().resolve(table)
     with pytest.raises(DataError, match="there is no column 'en'; the columns are: source, target, n"):
         Seq2seq(source="en").settle(table)

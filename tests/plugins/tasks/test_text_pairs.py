@@ -69,9 +69,9 @@ def test_a_number_is_found_by_name_else_the_last_column_of_numbers():
 
 def test_what_is_no_number_is_said_with_its_row():
     texts = ["so good", "so so", "so bad"]
-    with pytest.raises(DataError, match="1 row holds no number in the column 'y', the first is row 2: 'high'"):
+    with pytest.raises(DataError, match="row 2: 1 row holds no number in the column 'y', this one first: 'high'"):
         TextRegression(value="y").resolve(pa.table({"text": texts, "y": ["1", "high", "3"]}))
-    with pytest.raises(DataError, match="2 rows hold no number in the column 'y', the first is row 2: nan"):
+    with pytest.raises(DataError, match="row 2: 2 rows hold no number in the column 'y', this one first: nan"):
         TextRegression(value="y").resolve(pa.table({"text": texts, "y": [1.0, float("nan"), None]}))
     with pytest.raises(DataError, match="nothing to learn: the column 'y' holds 2 alone"):
         TextRegression(value="y").resolve(pa.table({"text": texts, "y": [2, 2, 2]}))

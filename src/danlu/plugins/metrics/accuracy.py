@@ -24,7 +24,3 @@ class Accuracy(Metric):
         read = read_labels(answers, gold)
         wrong: np.ndarray[Any, Any] = (read.gold != read.given).reshape(len(gold), -1).any(axis=1)
         return 1.0 - wrong
-
-    def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
-        """Between 0 and 1."""
-        return float(read @ weights / weights.sum())

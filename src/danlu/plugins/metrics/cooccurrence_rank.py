@@ -24,7 +24,3 @@ class CooccurrenceRank(Metric):
         """The mean of a text's words; 0 where the answer is about another text. Shape [rows]."""
         pairs = zip(answers, gold, strict=True)
         return np.array([answer["fit"] if answer.get("text") == truth["text"] else 0.0 for answer, truth in pairs])
-
-    def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
-        """Between 0 and 1: the mean of the texts."""
-        return float(read @ weights / weights.sum())

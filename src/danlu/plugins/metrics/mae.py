@@ -21,7 +21,3 @@ class Mae(Metric):
         """The absolute error of each row, [rows]."""
         given, true = numbers.read(answers, gold)
         return np.asarray(np.abs(given - true))
-
-    def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
-        """At least 0."""
-        return float(read @ weights / weights.sum())

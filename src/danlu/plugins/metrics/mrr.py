@@ -19,7 +19,3 @@ class Mrr(Metric):
     def read(self, answers: Sequence[Answer], gold: Sequence[Answer]) -> np.ndarray[Any, Any]:
         """The figure of each query, [rows]."""
         return Ranked.read(answers, gold).reciprocal_rank()
-
-    def value(self, read: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:
-        """Between 0 and 1."""
-        return float(read @ weights / weights.sum())

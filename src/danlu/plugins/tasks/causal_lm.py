@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,34 +81,9 @@ class CausalLm(TextTask):
     def answer(self, x: Any, processor: Any) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
         if likelihood.scored(x) is not None:
             return (yield from super().answer(x, processor))
-        return (yield from self._written(sampling.Request.of(x, self), processor))
-
-    def _written(
-        self, asked: sampling.Request, processor: Any
-    ) -> Generator[list[Example] | Delta, list[Arrays], Answer]:
-        """Token by token; a character that is not whole yet waits for the next token."""
-        ids, end = sampling.begin(asked.text, processor), sampling.end(processor)
-        rng = np.random.default_rng([asked.seed, zlib.crc32(asked.text.encode())])
-        first, said, state = len(ids), "", None
-        while len(ids) - first < asked.most:
-            window = np.array(ids[-(processor.most or len(ids)) :], dtype=np.int64)
-            inputs = {"input_ids": window, "attention_mask": np.ones_like(window), "at": np.array([len(window) - 1])}
-            whole = len(window) == len(ids)
-            example = Example(inputs, keep=whole, state=state if whole else None)
-            [outputs] = yield [example]
-            state = example.state
-            drawn = sampling.draw(outputs["logits"][0], asked.temperature, asked.top_p, rng)
-            if drawn == end:
-                break
-            ids.append(drawn)
-            now = processor.text(ids)[len(processor.text(ids[:first])) :]
-            if not now.endswith("\ufffd") and len(now) > len(said):
-                yield Delta(now[len(said) :])
-                said = now
-        now = processor.text(ids)[len(processor.text(ids[:first])) :]
-        if now != said:
-            yield Delta(now[len(said) :])
-        return {"text": now, "tokens": len(ids) - first, "ended": len(ids) - first < asked.most}
+        asked = sampling.Request.of(x, self)
+        beginning = sampling.begin(asked.text, processor)
+        return (yield from sampling.write(beginning, {sampling.end(processor)}, asked, processor))
 
     def sample(self, n: int) -> list[dict[str, Any]]:
         return [{self.text or "text": masking.SAMPLE[k % len(masking.SAMPLE)]} for k in range(n)]

@@ -60,7 +60,8 @@ class Embedding(RankingTask):
     def resolve(self, rows: Any) -> Self:
         settled = super().resolve(rows)
         if not settled.relevance:
-            return settled.model_copy(update={"hard": min(self.hard, 1 if settled.negative else 0)})
+            there = settled.negative and rows.column(settled.negative).null_count in (0, rows.num_rows)
+            return settled.model_copy(update={"hard": min(self.hard, 1 if there else 0)})
         wrong = [sum(not one for one in relevance) for relevance in rows.column(settled.relevance).to_pylist()]
         return settled.model_copy(update={"hard": min([self.hard, *wrong])})
 
