@@ -77,3 +77,29 @@ def moods_run(tmp_path_factory):
 def moods(moods_run, tmp_path):
     """A copy of that store of one's own."""
     return shutil.copytree(moods_run, tmp_path / "moods-store")
+
+
+@pytest.fixture(scope="session")
+def methods_run(tmp_path_factory, tiny_bert):
+    """A run with three models of one data set: a tiny encoder trained by `full` and by `lora`, and counted words."""
+    import danlu
+
+    tuned = {"do": "finetune", "backbone": {"pretrained": str(tiny_bert)}, "steps": 2}
+    recipe = {
+        "name": "three",
+        "steps": {
+            "data": {"do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification"},
+            "full": tuned,
+            "lora": tuned | {"method": "lora"},
+            "words": {"do": "finetune", "backbone": "tfidf_lr"},
+        },
+    }  # fmt: skip
+    return danlu.run(recipe, store=tmp_path_factory.mktemp("methods") / "store", trackers=[])
+
+
+@pytest.fixture
+def methods_run_id(methods_run):
+    """The id of that run: the first of its store, whatever other tests have run there since."""
+    from danlu.core.runs import all_runs
+
+    return all_runs(methods_run.store.runs)[-1].id

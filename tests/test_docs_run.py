@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,20 @@ def published(cache: Path, digits_run: Any, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def folder(tmp_path: Path, cache: Path, published: Path, strangers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder a reader works in."""
+def folder(
+    tmp_path: Path, cache: Path, published: Path, strangers: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The folder a reader works in. What a page had made stays for the pages after it, which reuse it as a run does."""
     furnish(tmp_path)
     shutil.copytree(published, tmp_path / ".danlu")
     monkeypatch.setenv("DANLU_CACHE", str(cache))
     monkeypatch.delenv("DANLU_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    yield tmp_path
+    for made in (tmp_path / ".danlu" / "artifacts").iterdir():
+        if not (kept := published / "artifacts" / made.name).exists():
+            shutil.copytree(made, kept)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ TORCH_FREE = (
 MODEL_LIBRARIES = {"gensim", "transformers", "peft", "sklearn", "onnxruntime", "onnx", "onnxscript", "tokenizers"}
 NAMED_FOR_THEM = {
     "gensim": {"blocks/gensim.py"},
-    "transformers": {"blocks/hf.py", "blocks/hf_seq2seq.py"},
+    "transformers": {"blocks/hf.py", "blocks/hf_gguf.py", "blocks/hf_seq2seq.py"},
     "peft": {"blocks/peft.py"},
     "sklearn": {"blocks/sklearn.py", "plugins/sources/digits.py"},
     "onnx": {"blocks/ort.py", "blocks/onnx_calibration.py", "blocks/onnx_export.py", "blocks/onnx_int8.py"},

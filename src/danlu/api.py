@@ -136,23 +136,28 @@ def check(
 def run(
     recipe: Path | str | Mapping[str, Any],
     *overrides: str,
+    steps: Sequence[str] = (),
     store: Path | str | None = None,
     imports: Sequence[Path | str] = (),
     trackers: Sequence[Any] = ("console",),
 ) -> Run:
     """Run a recipe: a file, or the same as a mapping. Steps whose result is there are reused.
 
-    `overrides` are `step.option=value`. `trackers` are written as a recipe writes plug-ins (`danlu list trackers`), or
+    `overrides` are `step.option=value`. Of `steps`, those it names are run and those that they rest on, else all.
+    `trackers` are written as a recipe writes plug-ins (`danlu list trackers`), or
     are such plug-ins. Raises RecipeError, DataError, MachineError or GateError by who must act; finished steps stay,
     and the next run goes on where this one stopped. As a rank of torchrun, rank 0 runs the recipe and the others take
     their share of its trainings.
     """
     machine.tune_threads_env()
     checked = check(recipe, *overrides, imports=imports, store=store)
+    if not isinstance(steps, list | tuple) or not all(isinstance(step, str) for step in steps):
+        raise _wrong("steps", "a list of names", steps, "steps=['data']")
+    plan = checked.plan().only(steps)
     place = locate(store, checked.path)
     rank = launch.Place.here()
     if rank and rank.rank:
-        return Run(checked.name, place, following.follow(checked.plan(), place, rank))
+        return Run(checked.name, place, following.follow(plan, place, rank))
     if not isinstance(trackers, list | tuple):
         raise _wrong("trackers", "a list of trackers", trackers, "trackers=['console']")
     listening = [_tracker(given) for given in trackers]
@@ -165,7 +170,7 @@ def run(
     events = Events([note, *(tracker.on for tracker in listening)])
     try:
         with following.leading(rank) if rank else nullcontext():
-            artifacts = checked.plan().run(place, events)
+            artifacts = plan.run(place, events)
     finally:
         for tracker in listening:
             tracker.close()
@@ -189,6 +194,7 @@ def tune(
     *overrides: str,
     minutes: float = 20.0,
     trials: int | None = None,
+    jobs: int = 1,
     store: Path | str | None = None,
     imports: Sequence[Path | str] = (),
     listeners: Sequence[Callable[[Event], None]] = (),
@@ -196,14 +202,15 @@ def tune(
     """Find a better training for a recipe within a budget: baselines, then backbones, methods and settings.
 
     Trials are judged on the validation rows; the test rows are looked at once, for the winner. `trials` is how many to
-    try at most. A tune that was stopped goes on with what it found, and `minutes` count all its sessions. Raises
-    RecipeError where there is nothing to tune, or the budget is too small for one trial.
+    try at most, `jobs` how many to train at once, each in a process with its share of the cores. A tune that was
+    stopped goes on with what it found, and `minutes` count all its sessions. Raises RecipeError where there is nothing
+    to tune, or the budget is too small for one trial.
     """
     machine.tune_threads_env()
     checked = check(recipe, *overrides, imports=imports, store=store)
     asked = spaces.Ask(checked, tuple(imports), published(store, checked.path))
     found: Tuned = searching.tune(
-        asked, locate(store, checked.path), minutes=minutes, trials=trials, events=Events(listeners)
+        asked, locate(store, checked.path), minutes=minutes, trials=trials, events=Events(listeners), jobs=jobs
     )
     return found
 

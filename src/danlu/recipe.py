@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.core import assets, document, plugin
-from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, lacking
+from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, idle, lacking, of_options
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
@@ -311,7 +311,8 @@ class _Reader:
             own = chosen_in(step.name, step.stage)
             above = [found for need in step.inputs for found in self.told_by(step, need, chosen)]
             chosen[step.name] = own + [found for found in above if found not in own]
-            self.faults += [*contradictions(own, above), *lacking(own, step.stage.entry.facts["needs"], step.inputs)]
+            self.faults += [*contradictions(own, above), *of_options(own, above), *idle(own)]
+            self.faults += lacking(own, step.stage.entry.facts["needs"], step.inputs)
 
     def told_by(self, step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
         """What an input says of itself: all that was chosen for it; of one that stands for an option, that option.

@@ -103,6 +103,14 @@ def test_plan_tells_what_would_run(danlu, garden):
     assert "runs, unless plant come out as before" in danlu("plan", garden, "plant.steps=5").out
 
 
+def test_some_steps_alone(danlu, garden):
+    assert list(danlu("run", garden, "--steps", "plant", "--json").json["steps"]) == ["seeds", "plant"]
+    planned = danlu("plan", garden, "--steps", "seeds, judged", "--json").json["steps"]
+    assert [step["status"] for step in planned.values()] == ["reused", "reused", "will run"]
+    wrong = danlu("run", garden, "--steps", "plnt")
+    assert (wrong.code, "did you mean plant?" in wrong.err) == (2, True)
+
+
 def test_imports_come_with_the_command(danlu, garden, monkeypatch):
     from danlu.core import plugin
 

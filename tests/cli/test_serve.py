@@ -225,7 +225,7 @@ def test_a_port_in_use(danlu, store):
         (["digits@9"], 2, "there is no version 9"),
         (["digits@staging"], 2, "has no alias staging"),
         (["digits", "digits@2"], 2, "digits is named twice"),
-        (["digits", "--form", "int4"], 3, "there is no form 'int4'"),
+        (["digits", "--form", "int4"], 2, "--form: digits@1 has no form 'int4'\n"),
         (["digits", "--host", "0.0.0.0"], 2, "can be reached from other machines, and there is no key"),
         (["digits", "--host", "nowhere.invalid"], 4, "there is no address nowhere.invalid"),
         (["digits", "--api-key-file", "none"], 2, "the keys can't be read"),

@@ -33,6 +33,14 @@ def test_a_tune_prints_its_table_its_advice_and_where_all_lies(danlu, tmp_path, 
     assert told["test"]["accuracy"]["low"] < told["test"]["accuracy"]["value"] < told["test"]["accuracy"]["high"]
 
 
+def test_far_more_jobs_than_cores_are_refused_before_any_process(danlu, tmp_path):
+    pytest.importorskip("optuna")
+    (tmp_path / "d.yaml").write_text(json.dumps(RECIPE))
+    said = danlu("tune", tmp_path / "d.yaml", "--jobs", 100_000, "--store", tmp_path / "s")
+    assert (said.code, "--jobs: 100,000 candidates at once do not suit" in said.err) == (2, True)
+    assert not (tmp_path / "s").exists()
+
+
 def test_advice_is_a_table_or_json(danlu, tmp_path):
     (tmp_path / "d.yaml").write_text(json.dumps(RECIPE))
     said = danlu("advise", tmp_path / "d.yaml")

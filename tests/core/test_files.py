@@ -49,6 +49,18 @@ def test_write_atomic_obeys_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
+def test_write_atomic_says_where_no_file_can_be(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    (tmp_path / "b").mkdir()
+    for parent in ("none", "a"):
+        with pytest.raises(MachineError, match="no such folder to write into") as caught:
+            files.write_atomic(tmp_path / parent / "x", "new")
+        assert caught.value.where == str(tmp_path / parent)
+    with pytest.raises(MachineError, match="it is a folder"):
+        files.write_atomic(tmp_path / "b", "new")
+    assert names(tmp_path) == ["a", "b"]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG])
 def test_a_refusing_disk_is_a_machine_error_and_the_old_file_stays(tmp_path, monkeypatch, number):
     path = tmp_path / "a.json"

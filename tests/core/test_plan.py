@@ -9,7 +9,7 @@ from garden import heard, last, statuses
 from danlu import recipe
 from danlu.core import plugin
 from danlu.core.artifact import Draft
-from danlu.core.errors import DataError, MachineError, RecipeFaults
+from danlu.core.errors import DataError, MachineError, RecipeError, RecipeFaults
 from danlu.core.events import Events
 
 # ---- reuse -------------------------------------------------------------------------------------------------------------
@@ -154,6 +154,15 @@ def test_preview_tells_what_a_run_would_do_and_changes_nothing(garden, store, to
     assert preview[0].artifact == store.find(preview[0].key)
 
 
+def test_some_steps_alone_take_along_what_they_rest_on(garden, store, toys):
+    assert list(garden().only(["tuned"]).run(store)) == ["data", "tuned"]
+    assert toys() == ["sow", "grow", "step 0", "step 1", "step 2"]
+    assert garden().only([]) == garden()
+    assert [step.name for step in garden().only(["ship", "data"]).steps] == ["data", "tuned", "score", "ship"]
+    with pytest.raises(RecipeError, match=r"--steps: the recipe has no step 'tunde'; did you mean tuned\?"):
+        garden().only(["tunde"])
+
+
 def test_an_artifact_edited_by_hand_is_refused_on_use(garden, store):
     made = garden().run(store)["tuned"]
     path = made.file("part0/plant.txt")
@@ -197,6 +206,26 @@ def test_a_full_disk_in_a_stage_is_the_machines_fault(garden, store):
     with pytest.raises(MachineError, match=r"No space left on device \(.* MB free\)(?s:.*)danlu clean"):
         garden("tuned.fail=disk").run(store)
     assert [a.kind for a in store.artifacts()] == ["seeds"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RecipeError("no", where="method.toy_lora", do="method=toy_full, or another"), "tuned.method.toy_lora: no\n  → tuned.method=toy_full, or another"),
+        (RecipeError("no", where="method", do="method is what to change"), "tuned.method: no\n  → method is what to change"),
+        (RecipeError("no", where="tuned.method", do="data.size=3"), "tuned.method: no\n  → data.size=3"),
+        (DataError("no", where="method.csv", do="method.toy_lora.rank=4"), "method.csv: no\n  → tuned.method.toy_lora.rank=4"),
+        (DataError("no"), "tuned: no"),
+    ],
+)  # fmt: skip
+def test_what_a_plug_in_says_of_an_option_names_the_step(garden, store, toys, monkeypatch, error, told):
+    def fail(self, inputs, out, events):
+        raise error
+
+    monkeypatch.setattr(plugin.load("stages", "toy_grow"), "run", fail)
+    with pytest.raises(type(error)) as caught:
+        garden().run(store)
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from danlu.core import runs
 from danlu.core.artifact import Store
 from danlu.core.errors import RecipeError
 from danlu.core.events import Event
-from danlu.tuning import search, space, study, trial
+from danlu.tuning import jobs, space, study, trial
 
 pytest.importorskip("optuna")
 
@@ -110,4 +110,42 @@ def test_every_first_candidate_can_be_run_and_begins_with_the_recipe_itself(here
     assert here.overrides(first[0], 1200) == [
         "tuned.steps=40", "tuned.lr=0.001", "tuned.batch_size=32", "tuned.evaluate_every=10",
     ]  # fmt: skip
-    assert len(first) < search._SAME
+    assert len(first) < jobs.SAME
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_neighbours_of_embeddings_are_a_baseline_where_the_encoder_is_there(monkeypatch, here):
+    monkeypatch.setattr(space.assets, "is_here", lambda _asset: here)
+    data = {"do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification"}
+    found = space.of(space.Ask(danlu.check({"name": "t", "steps": {"data": data, "tuned": {"do": "finetune"}}})))
+    assert "tfidf_lr" in found.baselines
+    assert ("knn_embeddings" in found.baselines) is here
+    assert not here or found.baselines[-1] == "knn_embeddings"  # the one that asks an encoder
+
+
+class Drawn:
+    """A trial that draws what it is told to, else the first choice."""
+
+    def __init__(self, **wanted):
+        self.wanted = wanted
+
+    def suggest_categorical(self, name, choices):
+        return self.wanted[name] if name in self.wanted else choices[0]
+
+    def suggest_float(self, name, low, high, log):
+        return 1.0
+
+
+@pytest.mark.parametrize(("dropout", "technique"), [(0.0, "none"), (0.1, "r_drop"), (None, "r_drop")])
+def test_two_passes_are_not_asked_for_where_both_would_say_the_same(dropout, technique):
+    data = {"do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification"}
+    steps = {"data": data, "tuned": {"do": "finetune", "backbone": "lstm"}}
+    found = space.of(space.Ask(danlu.check({"name": "t", "steps": steps})))
+    assert found.suggest(Drawn(dropout=dropout, technique="r_drop"))["technique"] == technique
+
+
+def test_a_training_in_folds_is_refused():
+    data = {"do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification"}
+    steps = {"data": data, "tuned": {"do": "finetune", "backbone": "lstm", "folds": 3}}
+    with pytest.raises(RecipeError, match=r"tuned\.folds: a training in folds learns the validation rows"):
+        space.of(space.Ask(danlu.check({"name": "t", "steps": steps})))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from danlu.blocks.journal import compared
 from danlu.contracts import Context, Counts, Operator
 
-PIECE = 1 << 22
+PIECE = 1 << 21
 """Bytes of a piece about."""
 
 

@@ -9,7 +9,7 @@ from markupsafe import escape
 
 _METRICS = ("accuracy", "f1")
 """What is shown of a classifier; of another model the first two that were measured."""
-_TITLES = {"f1": "F1", "entity_f1": "entity F1"}
+_TITLES = {"f1": "F1", "entity_f1": "entity F1", "answer_f1": "answer F1"}
 _BATCHES = ("1", "32")
 
 

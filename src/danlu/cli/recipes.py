@@ -28,6 +28,10 @@ TrackOption = Annotated[
     typer.Option("--track", help="One more tracker, such as `jsonl` or `{jsonl: events.jsonl}`; may be repeated."),
 ]
 
+StepsOption = Annotated[
+    str, typer.Option("--steps", help="Only these steps and those they rest on, such as `data` or `full,lora`.")
+]
+
 
 def new(
     data: Annotated[Path, typer.Option("--data", help="A CSV or TSV file with a header line.", show_default=False)],
@@ -71,6 +75,7 @@ def check(
 def plan(
     recipe: RecipeArgument,
     overrides: OverrideArgument = None,
+    steps: StepsOption = "",
     store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,
@@ -81,9 +86,9 @@ def plan(
     """
     checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     place = api.locate(store, checked.path)
-    previews = checked.plan().preview(place)
+    previews = checked.plan().only(_names(steps)).preview(place)
     if as_json:
-        steps = {
+        told = {
             p.step.name: {
                 "stage": p.step.stage.name,
                 "status": p.status,
@@ -92,13 +97,17 @@ def plan(
             }
             for p in previews
         }
-        print_json({"name": checked.name, "store": str(place.path), "steps": steps})
+        print_json({"name": checked.name, "store": str(place.path), "steps": told})
         return
     rows = [(p.step.name, p.step.stage.name, _from(p.step), p.key[:12] or "–", _status(p)) for p in previews]
     table(["step", "stage", "takes", "key", "what happens"], rows)
     for fault in filter(None, (p.fault for p in previews)):
         say(f"\n{fault}")
     say(f"\nstore: {place.path}")
+
+
+def _names(steps: str) -> list[str]:
+    return [step.strip() for step in steps.split(",") if step.strip()]
 
 
 def _from(step: Any) -> str:
@@ -116,6 +125,7 @@ def _status(preview: Any) -> str:
 def run(
     recipe: RecipeArgument,
     overrides: OverrideArgument = None,
+    steps: StepsOption = "",
     store: StoreOption = None,
     imports: ImportOption = None,
     track: TrackOption = None,
@@ -145,11 +155,13 @@ def run(
     if nproc > 1 and place is None:
         lists = {"--import": imports, "--track": track}
         given = [str(word) for flag, values in lists.items() for value in values or [] for word in (flag, value)]
+        given += ["--steps", steps] if steps else []
         given += ["--store", str(store)] if store else []
         given += ["--quiet"] * quiet + ["--json"] * as_json
         raise typer.Exit(launch.start(["run", *given, "--", str(recipe), *(overrides or [])], nproc, timeout, restarts))
     trackers = [{"console": {"quiet": quiet}}, *(document.parse(text, "--track") for text in track or [])]
-    done = api.run(recipe, *overrides or [], store=store, imports=imports or [], trackers=trackers)
+    chosen = {"steps": _names(steps), "store": store, "imports": imports or [], "trackers": trackers}
+    done = api.run(recipe, *overrides or [], **chosen)
     if place and place.rank:
         return
     if as_json:

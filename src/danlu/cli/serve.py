@@ -24,6 +24,7 @@ door = lazy("danlu.serving.door")
 front = lazy("danlu.serving.front")
 hosting = lazy("danlu.serving.hosting")
 lone = lazy("danlu.serving.lone")
+shared_weights = lazy("danlu.blocks.shared_weights")
 metrics = lazy("danlu.serving.metrics")
 server = lazy("danlu.serving.server")
 wire = lazy("danlu.serving.wire")
@@ -48,6 +49,8 @@ class Published:
     number: int
     form: str = ""
     threads: int = 1
+    shared: Any = None
+    """Where models of one process find the backbone that they have in common."""
 
     def wanted(self) -> int:
         """The version that the alias points to now."""
@@ -60,9 +63,13 @@ class Published:
         version = self.registry.version(self.name, number)
         forms = bundle.Forms.open(self.registry.open(version))
         form = self.form or forms.default
+        if form not in forms.names:
+            what = f"{version.reference} has no form {form!r}"
+            raise RecipeError(what, where="--form", do=f"one of: {', '.join(forms.names)}")
         tolerance = forms.spec(form).tolerance
         folder = forms.folder(form)
-        predictor = bundle.load(folder, batch_size=_BATCH, check=False, threads=self.threads)
+        how = {"threads": self.threads, "shared": self.shared}
+        predictor = bundle.load(folder, batch_size=_BATCH, check=False, **how)
         shared = "threads" in bundle.describe(folder).form.settings
         workers = max(1, machine.cpu_threads() // self.threads) if shared else 1
         if workers > 1:
@@ -74,13 +81,14 @@ class Published:
 def read_served(registry: Any, references: list[str], form: str = "", threads: int = 1) -> list[Published]:
     """What is to be served, by `name`, `name@3` or `name@alias`. Raises RecipeError for what is not there."""
     found: list[Published] = []
+    shared = shared_weights.SharedWeights()
     for reference in references:
         version = registry.resolve(reference)
         choice = registry_versions.read_reference(reference)[1]
         alias = choice if isinstance(choice, str) else ""
         if version.name in {one.name for one in found}:
             raise RecipeError(f"{version.name} is named twice, and it has one path", do="start another server for it")
-        found.append(Published(registry, version.name, alias, version.number, form, threads))
+        found.append(Published(registry, version.name, alias, version.number, form, threads, shared))
     return found
 
 
@@ -142,6 +150,9 @@ def _greet(state: Any, bound: Any, *, keyed: bool) -> None:
         told = model.told()
         follows = f", follows {model.name}@{told['alias']}" if told["alias"] else ""
         say(f"{told['version']}, form {told['form']}, {told['task']}{follows}")
+    for models, size in state.models[0].source.shared.told():
+        if models > 1:
+            say(f"{models} of them stand on the same {size / 1e6:,.0f} MB of weights, held once")
     model = state.models[0]
     task = model.current.loaded.predictor.task
     one = json.dumps({"input": task.to_json(task.ask(task.sample(1)[0]))})

@@ -51,6 +51,9 @@ def tune(
     overrides: OverrideArgument = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="The budget, with all earlier sessions of this tune.")] = 20,
     trials: Annotated[int | None, typer.Option(min=1, help="Try so many candidates at most.")] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Train so many candidates at once, each on its share of the cores.")
+    ] = 1,
     store: StoreOption = None,
     imports: ImportOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
@@ -66,7 +69,8 @@ def tune(
     status = nullcontext() if quiet else notes.status("reading the data")
     with status as shown:
         found = api.tune(
-            recipe, *overrides or [], minutes=minutes, trials=trials, store=store, imports=imports or [],
+            recipe, *overrides or [], minutes=minutes, trials=trials, jobs=jobs, store=store,
+            imports=imports or [],
             listeners=[] if quiet else [_Told(shown)],
         )  # fmt: skip
     if as_json:

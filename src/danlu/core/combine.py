@@ -64,6 +64,37 @@ def _unfit(part: Chosen, fact: str, value: str) -> Fault:
     return Fault(part.where, what, f"of the {part.choice.family} these fit: {fits}")
 
 
+def of_options(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
+    """A fault for every option that is set and wants what another plug-in contradicts (`option_wants`)."""
+    faults = []
+    for one in own:
+        for option, wants in one.entry.facts.get("option_wants", {}).items():
+            if one.choice.settings.get(option) is None:
+                continue
+            for fact, wanted in wants.items():
+                giver = next((g for g in (*own, *above) if g.entry.gives.get(fact, wanted[0]) not in wanted), None)
+                if giver:
+                    given = f"{giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
+                    what = f"{option} wants {fact} = {' or '.join(wanted)}, but {given}"
+                    faults.append(Fault(f"{one.where}.{option}", what, f"{one.where}.{option}=null"))
+    return faults
+
+
+def idle(own: Sequence[Chosen]) -> list[Fault]:
+    """A fault for every technique beside a method that is told to train nothing (`nothing_when`)."""
+    still = [
+        one.choice.name
+        for one in own
+        if (when := one.entry.facts.get("nothing_when")) is not None
+        and all(one.choice.settings.get(option) == value for option, value in when.items())
+    ]
+    return [
+        Fault(one.where, f"{one.choice.name} works on training, and {still[0]} trains nothing", "leave it out")
+        for one in own
+        if still and one.choice.family == "techniques"
+    ]
+
+
 def lacking(own: Sequence[Chosen], needs: Mapping[str, str], given: Mapping[str, str]) -> list[Fault]:
     """A fault for every plug-in of a step that wants an input which the step could have and does not name."""
     return [

@@ -41,6 +41,14 @@ class DataError(DanluError):
     exit_code = 3
 
 
+class RowError(DataError):
+    """A row of a table must be changed; `row` counts from 1 in the table that was given."""
+
+    def __init__(self, what: str, *, row: int, do: str = "") -> None:
+        self.row = row
+        super().__init__(what, where=f"row {row:,}", do=do)
+
+
 class MachineError(DanluError):
     """The machine must be changed: disk, memory, network, a missing package."""
 

@@ -73,10 +73,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file whole or not at all, durably; text is UTF-8. The folder must exist.
 
     When it returns, the content survives a power cut. When it raises, `path` is as it was and nothing is left beside
-    it. Raises `MachineError` when the disk refuses.
+    it. Raises `MachineError` when the disk refuses, or no file of this name can be.
     """
     temp = temp_beside(path)
     with disk_faults(path):
+        if path.is_dir() and not path.is_symlink():
+            raise MachineError("it is a folder, and a file is to be written", where=str(path), do="name a file")
+        if not path.parent.is_dir():
+            raise MachineError("there is no such folder to write into", where=str(path.parent), do="make it first")
         try:
             with temp.open("xb") as file:
                 file.write(data.encode() if isinstance(data, str) else data)

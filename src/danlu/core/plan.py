@@ -8,17 +8,18 @@ makes a new key: for this step, and for those that build on it if its result is 
 from __future__ import annotations
 
 import errno
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from danlu.core import plugin
 from danlu.core.artifact import Artifact, Store
 from danlu.core.canonical import to_json
-from danlu.core.errors import DanluError, DataError, Fault, MachineError, RecipeFaults
+from danlu.core.errors import DanluError, DataError, Fault, MachineError, RecipeError, RecipeFaults
 from danlu.core.events import Events
 from danlu.core.files import disk_faults, sha256_bytes
 from danlu.core.place import make_place
@@ -95,6 +96,24 @@ class Plan:
     path: Path | None = None
     text: str = ""
     overrides: tuple[str, ...] = ()
+
+    def only(self, names: Iterable[str]) -> Plan:
+        """The plan of the named steps and those they rest on; the whole plan where none is named.
+
+        Raises RecipeError for a name that is no step of it.
+        """
+        found = {step.name: step for step in self.steps}
+        wanted, kept = list(names), set[str]()
+        if not wanted:
+            return self
+        while wanted:
+            name = wanted.pop()
+            if name not in found:
+                what = f"the recipe has no step {name!r}{plugin.did_you_mean(name, list(found))}"
+                raise RecipeError(what, where="--steps", do=f"the steps are {', '.join(found)}")
+            kept.add(name)
+            wanted += found[name].inputs.values()
+        return replace(self, steps=tuple(step for step in self.steps if step.name in kept))
 
     def preview(self, store: Store) -> list[Preview]:
         """What a run would do now. Nothing is run; what would be reused is checked against its digests, as in a run.
@@ -203,7 +222,7 @@ class _Execution:
         try:
             return self.step(step, events)
         except BaseException as error:
-            explained = _explained(error, step.name)
+            explained = _explained(error, step)
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             events.emit("step_failed", status=status, error=str(explained), seconds=time.monotonic() - began)
             if explained is error:
@@ -273,14 +292,30 @@ def _check_unchanged(step: Step, content: Mapping[str, str]) -> None:
             raise DataError(f"{pointer} was changed while the step ran", where=where, do="run again")
 
 
-def _explained(error: BaseException, step: str) -> BaseException:
-    """A full disk or memory, however a library words it, as a MachineError; anything else as it is."""
+def _explained(error: BaseException, step: Step) -> BaseException:
+    """A full disk or memory, however a library words it, as a MachineError; anything else as it is.
+
+    A plug-in that names an option knows nothing of its step: the step is put before it, so that the mend can be pasted
+    behind `danlu run`.
+    """
+    name = step.name
     if isinstance(error, DanluError):
-        error.where = error.where or step
+        options = step.stage.settings
+        if isinstance(error, RecipeError):  # with others it may be a file of such a name
+            error.where = _within(name, error.where, options, ".")
+        error.where = error.where or name
+        error.do = _within(name, error.do, options, ".=")
         return error
     text = str(error)
     if f"[Errno {errno.ENOSPC}]" in text or "No space left on device" in text:
-        return MachineError("the disk is full", where=step, do="`danlu clean` shows what can go; or use --store")
+        return MachineError("the disk is full", where=name, do="`danlu clean` shows what can go; or use --store")
     if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
-        return MachineError(f"the memory is full: {text}", where=step, do=f"{step}.batch_size=8, or a smaller model")
+        return MachineError(f"the memory is full: {text}", where=name, do=f"{name}.batch_size=8, or a smaller model")
     return error
+
+
+def _within(step: str, told: str, options: Iterable[str], ends: str) -> str:
+    """The step before what begins with one of its options, itself ended by one of `ends` or by nothing more."""
+    first = re.match(r"\w+", told)
+    named = first is not None and first[0] in options and (told[first.end() :] or ends)[0] in ends
+    return f"{step}.{told}" if named else told

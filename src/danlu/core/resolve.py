@@ -332,11 +332,16 @@ class _Resolver:
         except DanluError as error:
             self.fault(where, error.what, error.do)
             return
+        self.facts(schema, entry, where)
+
+    def facts(self, schema: Mapping[str, Any], entry: plugin.Entry, where: str) -> None:
+        """That a plug-in is of the kind which is wanted here."""
         for fact, wanted in schema.get("x-facts", {}).items():
-            has = entry.facts.get(fact)
-            if has != wanted:
-                fits = ", ".join(e.name for e in plugin.entries(family) if e.facts.get(fact) == wanted)
-                what = f"{key} is a {plugin.singular(family)} of the {has}, and one of {wanted} is wanted"
+            if entry.facts.get(fact) != wanted:
+                fits = ", ".join(e.name for e in plugin.entries(entry.family) if e.facts.get(fact) == wanted)
+                one = plugin.singular(entry.family)
+                article = "an" if one[0] in "aeiou" else "a"
+                what = f"{entry.name} is {article} {one} of the {entry.facts.get(fact)}, and one of {wanted} is wanted"
                 self.fault(where, what, f"these fit: {fits}")
 
     def list(self, schema: Mapping[str, Any], value: Sequence[Any], where: str, defs: Mapping[str, Any]) -> list[Any]:
@@ -346,7 +351,10 @@ class _Resolver:
             inner = first[k] if k < len(first) else schema.get("items") or {}
             place = f"{where}[{k}]"
             if "x-slot" in inner:
-                settled.append(self.choice(inner["x-slot"], item, place, where))
+                chosen = self.choice(inner["x-slot"], item, place, where)
+                if chosen is not None:
+                    self.facts(inner, chosen.entry, place)
+                settled.append(chosen)
             else:
                 settled.append(self.value(inner, item, place, defs))
         return settled

@@ -100,7 +100,7 @@ def compare(first: Side, second: Side, rows: Rows, *, latency: bool, seed: int, 
         "data": {"source": rows.source, "rows": len(told), **leaks},
         "primary": judging.primary(judged[1].scores),
         "required": [name for name in second.version.metadata.get("required", {}) if name in judged[1].scores],
-        "metrics": _differences(metrics, *(one.scores for one in judged)),
+        "metrics": differences(metrics, *(one.scores for one in judged)),
         **_moved(rows.task, inputs, gold, *(one.answers for one in judged)),
         "changed": changes(first.version, second.version),
     }
@@ -197,7 +197,7 @@ def _without_learnt(rows: Rows, sides: Sequence[Side]) -> tuple[pa.Table, dict[s
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _differences(
+def differences(
     metrics: Sequence[Metric], before: Mapping[str, Score], after: Mapping[str, Score]
 ) -> dict[str, dict[str, Any]]:
     """Metric → the paired difference, and whether its whole interval is on the good side, the bad one, or neither."""

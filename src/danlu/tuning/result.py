@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from danlu import recipe as recipes
+from danlu.blocks import pareto
 from danlu.blocks.report.tune_page import tune_page
 from danlu.contracts import Metric
 from danlu.core import document
@@ -106,19 +107,12 @@ def rank(one: Outcome, headline: Metric) -> tuple[bool, float, float]:
 
 def front(outcomes: Sequence[Outcome], metric: str, better: str, cost: str) -> list[int]:
     """Numbers of the trials that none beats in quality without a higher cost, the cheapest first (Pareto's front)."""
-    sign = 1 if better == "higher" else -1
-    points = [
-        (getattr(one, cost), -sign * float(value), one.number)
+    points = (
+        (one.number, getattr(one, cost), float(value))
         for one in outcomes
         if one.state == "done" and (value := one.value(metric)) is not None and getattr(one, cost) is not None
-    ]
-    kept: list[int] = []
-    least = float("inf")
-    for _, loss, number in sorted(points):
-        if loss < least:
-            least = loss
-            kept.append(number)
-    return kept
+    )
+    return pareto.front(points, better)
 
 
 # ---- in words --------------------------------------------------------------------------------------------------------

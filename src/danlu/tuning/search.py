@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from danlu.blocks import judging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.language import detect_language
-from danlu.core import plugin
+from danlu.core import machine, plugin
 from danlu.core.artifact import Store
 from danlu.core.canonical import to_json
 from danlu.core.errors import RecipeError
@@ -24,13 +23,14 @@ from danlu.core.events import Events
 from danlu.core.files import sha256_bytes
 from danlu.training.dry import spoken
 from danlu.tuning import result, space, study, trial
+from danlu.tuning.jobs import SAME, Jobs
 from danlu.tuning.result import Tuned
 from danlu.tuning.space import Ask, Space
 from danlu.tuning.trial import Halted, Judge, Outcome, Watcher
 
-_SAME = 20
-"""So many known candidates in a row end the search: the space is as good as used up."""
 _LANGUAGE_ROWS = 500
+_JOBS_A_CORE = 4
+"""Each job is a process with libraries and a model of its own; far more than there are cores fill memory only."""
 
 
 @dataclass
@@ -51,29 +51,42 @@ class Clock:
         return self.budget - self.spent
 
 
-def tune(ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events) -> Tuned:
-    """Search, judge the winner on the test rows, and write report and recipe.
+def tune(ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events, jobs: int = 1) -> Tuned:
+    """Search, `jobs` candidates at once; judge the winner on the test rows, and write report and recipe.
 
     On `events`: `trial` with each outcome, `first_table` after the baselines, `progress` of the budget. Raises
-    RecipeError where there is nothing to tune, or the budget is too small for one trial.
+    RecipeError where there is nothing to tune, for no job or far more than cores, or a budget too small for one trial.
     """
+    _check_jobs(jobs)
     clock = Clock(60 * minutes)
     here, dataset = _prepared(ask, store)
-    judge = _judge(here, DataSet.open(dataset.path))
+    judge = trial.judge_of(here, DataSet.open(dataset.path))
     here = _watched(here, judge)
     identity = [dataset.digest, here.recipe.seed, here.own_plain(), judge.headline.name, plugin.code_identity()]
     folder = store.path / "tunes" / sha256_bytes(to_json(identity))[:16]
     with study.opened(folder, here, judge.headline.better, here.recipe.seed) as kept:
         clock.earlier = kept.spent
-        searching = _Search(here, store, judge, kept, clock, events)
+        searching = Search(here, store, judge, kept, clock, events)
         try:
             searching.baselines()
-            searching.candidates(trials)
+            if jobs > 1:
+                Jobs(searching, dataset.path, folder, jobs).candidates(trials)
+            else:
+                searching.candidates(trials)
         finally:
             kept.spend(clock.spent)
         found = kept.outcomes()
         _enough(found, searching, minutes)
         return result.finish(here, store, judge, found, folder, clock, events)
+
+
+def _check_jobs(jobs: int) -> None:
+    cores = machine.cpu_threads()
+    if not 1 <= jobs <= _JOBS_A_CORE * cores:
+        what = (
+            f"{jobs:,} candidates at once do not suit {cores} cores: each is a process, of 1 to {_JOBS_A_CORE} a core"
+        )
+        raise RecipeError(what, where="--jobs", do=f"--jobs {cores}")
 
 
 def _prepared(ask: Ask, store: Store) -> tuple[Space, Any]:
@@ -90,24 +103,12 @@ def _prepared(ask: Ask, store: Store) -> tuple[Space, Any]:
     return space.of(ask, language), dataset
 
 
-def _judge(here: Space, data: DataSet) -> Judge:
-    """What the recipe's evaluate step measures; the headline is what its training watches, where that is named."""
-    scoring = [step for step in here.recipe.steps if step.stage.name == "evaluate"]
-    chosen = scoring[-1].stage.make(scoring[-1].name).metrics if scoring else None
-    metrics, of_form = judging.choose_metrics(chosen, data.task)
-    watched = here.own["watch"].make("watch") if here.own["watch"] else None
-    if watched and watched.of == "answers":
-        metrics = [watched, *(metric for metric in metrics if metric.name != watched.name)]
-    single = next((m for m in metrics if m.name not in ("confusion",)), metrics[0])
-    return Judge(data, [single, *(m for m in metrics if m is not single)], of_form, here.recipe.seed)
-
-
 def _watched(here: Space, judge: Judge) -> Space:
     """The space in which every training watches the headline, so that trials can be compared while they train."""
     return here if here.own["watch"] else replace(here, watch=judge.headline.name)
 
 
-def _enough(found: list[Outcome], searching: _Search, minutes: float) -> None:
+def _enough(found: list[Outcome], searching: Search, minutes: float) -> None:
     """Raise RecipeError when no candidate came to its end for want of time, or because all of them failed."""
     trials = [one for one in found if one.role == "trial"]
     if any(one.state == "done" for one in trials) or not searching.here.backbones:
@@ -122,7 +123,7 @@ def _enough(found: list[Outcome], searching: _Search, minutes: float) -> None:
     raise RecipeError("no time was left for a trial after the baselines", where="--minutes", do="give more minutes")
 
 
-class _Search:
+class Search:
     """One session of a tune."""
 
     def __init__(
@@ -140,52 +141,67 @@ class _Search:
             if self.kept.known(overrides) is None and self.clock.left() > 0:
                 outcome = self._tried("baseline", name, overrides, None)
                 self.kept.add(outcome, outcome.value(self.judge.headline.name))
-                self._tell(outcome)
+                self.tell(outcome)
         known = sorted(self.kept.outcomes(), key=lambda one: result.rank(one, self.judge.headline))
         self.events.emit("first_table", metric=self.judge.headline.name, trials=[one.plain() for one in known])
 
     def candidates(self, most: int | None) -> None:
         """Candidates until the time is up, `most` trials are known, or nothing new is found."""
         same = 0
-        while self.here.backbones and same < _SAME and self.clock.left() > 0 and not self._full(most):
+        while same < SAME and self.goes_on(most):
             asked, params = self.kept.ask()
-            overrides = self.here.overrides(params, self.rows)
+            overrides, what = self.here.overrides(params, self.rows), self.here.words(params)
             outcome = self.kept.known(overrides)
             same = same + 1 if outcome else 0
             if outcome is None:
                 try:
-                    look = partial(self.kept.look, asked)
-                    outcome = self._tried("trial", self.here.words(params), overrides, look)
+                    outcome = self._tried("trial", what, overrides, partial(self.kept.look, asked))
                 except Halted as halted:
-                    self.too_long.append(halted.seconds)
-                    self.events.emit("too_long", what=self.here.words(params), seconds=halted.seconds)
-                    if self._none_fits():
-                        return
+                    self.halted(what, halted.seconds)
                     continue
-                self._tell(outcome)
-            self.kept.tell(asked, outcome, outcome.value(self.judge.headline.name))
+                self.tell(outcome)
+            self.keep(asked, outcome)
 
-    def _full(self, most: int | None) -> bool:
+    # ---- what becomes of candidates ----------------------------------------------------------------------------------
+
+    def goes_on(self, most: int | None, under_way: int = 0) -> bool:
+        """Whether another candidate may begin beside those that are under way."""
         known = [one for one in self.kept.outcomes() if one.role == "trial"]
-        return most is not None and len(known) >= most
+        room = most is None or len(known) + under_way < most
+        return bool(self.here.backbones) and room and self.clock.left() > 0 and not self._none_fits()
+
+    def halted(self, what: str, seconds: float) -> None:
+        """A candidate would take longer than is left; it is kept for a larger budget."""
+        self.too_long.append(seconds)
+        self.events.emit("too_long", what=what, seconds=seconds)
+
+    def keep(self, asked: Any, outcome: Outcome) -> None:
+        """Note what became of what Optuna asked."""
+        self.kept.tell(asked, outcome, outcome.value(self.judge.headline.name))
+
+    def number(self) -> int:
+        """That of the next outcome, from 1."""
+        return len(self.kept.outcomes()) + 1
 
     def _none_fits(self) -> bool:
         """Whether what was foreseen of the last trials says that no other will fit either."""
         return len(self.too_long) > len(self.here.first())
 
     def _tried(self, role: str, what: str, overrides: list[str], look: Callable[[int, float], bool] | None) -> Outcome:
-        number = len(self.kept.outcomes()) + 1
-        self._progress(what, 0, 0)
+        number = self.number()
+        self.progress(what, 0, 0)
         left = self.clock.left if look else lambda: math.inf  # a baseline takes what it takes
-        watcher = Watcher(self.here.step, left, look, partial(self._progress, what))
+        watcher = Watcher(self.here.step, left, look, partial(self.progress, what))
         try:
             made = trial.run(self.here.plan(overrides), self.store, self.judge, watcher)
         finally:
             self.kept.spend(self.clock.spent)
         return Outcome(number, role, what, tuple(overrides), **made)
 
-    def _progress(self, what: str, done: float, total: float) -> None:
+    def progress(self, what: str, done: float, total: float) -> None:
+        """Tell how far a candidate is."""
         self.events.progress("tune", self.clock.spent, self.clock.budget, "s", trial=what, step=done, steps=total)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: Outcome) -> None:
+        """Tell an outcome."""
         self.events.emit("trial", **outcome.plain(), left=max(0.0, self.clock.left()))

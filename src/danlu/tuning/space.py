@@ -29,6 +29,7 @@ LOOKS = 4
 _ENCODERS = ("minilm",)
 """Assets that are a pretrained encoder which `finetune` takes as it is."""
 _LENGTHS, _SIZES, _DROPOUTS = (0.5, 1.0, 2.0), (16, 32, 64), (0.0, 0.1, 0.2)
+_TWO_PASSES = "r_drop"
 _FACTORS = (0.3, 4.0)
 """The learning rate is searched between these multiples of the recipe's, or of the method's own."""
 _OWN = "the recipe's"
@@ -134,6 +135,8 @@ class Space:
             found["dropout"] = trial.suggest_categorical("dropout", [None, *_DROPOUTS])
         if self.techniques:
             found["technique"] = trial.suggest_categorical("technique", ["none", *self.techniques])
+            if found["technique"] == _TWO_PASSES and found.get("dropout") == 0:
+                found["technique"] = "none"  # without dropout both passes say the same, and the training refuses it
         return found
 
     @property
@@ -247,6 +250,9 @@ def of(ask: Ask, language: str = "") -> Space:
         raise RecipeError("it has no step that trains", where=str(recipe.path or "recipe"), do="add {do: finetune}")
     step = trainings[-1]
     own, given = step.stage.settings, _gives(recipe, step)
+    if own["folds"]:
+        what = "a training in folds learns the validation rows, and a tune judges by them"
+        raise RecipeError(what, where=f"{step.name}.folds", do=f"{step.name}.folds=null, and folds for the winner")
     backbones: dict[str, Any] = {}
     left_out: list[str] = []
     if own["backbone"] is None:
@@ -263,7 +269,8 @@ def of(ask: Ask, language: str = "") -> Space:
 
 def _checked(draft: Space, given: Mapping[str, str]) -> Space:
     """The space without what `danlu check` refuses."""
-    counting = [e for e in fitting("backbones", given) if e.gives.get("learning", "descent") != "descent"]
+    counting = [e for e in fitting("backbones", given) if e.gives.get("learning", "descent") != "descent" and _here(e)]
+    counting.sort(key=lambda entry: bool(_read(entry)))  # seconds before minutes
     baselines = tuple(e.name for e in counting if _fits(draft, draft.baseline(e.name)))
     methods = {}
     for named, value in draft.backbones.items():
@@ -278,6 +285,17 @@ def _checked(draft: Space, given: Mapping[str, str]) -> Space:
     techniques = tuple(t for t in tried if _fits(draft, [f"{draft.step}.techniques=[{t}]"]))
     backbones = {named: draft.backbones[named] for named in methods}
     return replace(draft, backbones=backbones, baselines=baselines, methods=methods, techniques=techniques)
+
+
+def _read(entry: plugin.Entry) -> str:
+    """The asset with the encoder that a baseline reads; empty for one that reads none."""
+    model = str(entry.fields.get("model", {}).get("default"))
+    return model.removeprefix("asset:") if model.startswith("asset:") else ""
+
+
+def _here(entry: plugin.Entry) -> bool:
+    """Whether the asset that a baseline reads, where it reads one, is on this machine."""
+    return not (asset := _read(entry)) or assets.is_here(assets.find(asset))
 
 
 def _fits(draft: Space, overrides: Sequence[str]) -> bool:

@@ -41,7 +41,9 @@ def opened(folder: Path, space: Space, better: str, seed: int) -> Iterator[Study
             storage=storage, study_name="tune", direction=direction, load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=0, n_min_trials=_COMPARED),
         )  # fmt: skip
-        found.sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed + len(found.trials))
+        found.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=_RANDOM, seed=seed + len(found.trials), constant_liar=True
+        )  # those under way count as bad until they are known, so that what runs at once differs
         yield Study(found, space)
 
 

@@ -15,7 +15,7 @@ from danlu.core.artifact import Artifact, Store, remove
 from danlu.core.errors import DanluError
 from danlu.core.events import Event, Events
 from danlu.core.plan import Plan
-from danlu.tuning.space import LOOKS
+from danlu.tuning.space import LOOKS, Space
 
 _SURE = 3.0
 """Seconds of training after which its speed is believed."""
@@ -97,6 +97,18 @@ class Judge:
             "latency_ms": next(iter(told["latency_ms"].values()), None),
             **_spent(model),
         }
+
+
+def judge_of(here: Space, data: DataSet) -> Judge:
+    """What the recipe's evaluate step measures; the headline is what its training watches, where that is named."""
+    scoring = [step for step in here.recipe.steps if step.stage.name == "evaluate"]
+    chosen = scoring[-1].stage.make(scoring[-1].name).metrics if scoring else None
+    metrics, of_form = judging.choose_metrics(chosen, data.task)
+    watched = here.own["watch"].make("watch") if here.own["watch"] else None
+    if watched and watched.of == "answers":
+        metrics = [watched, *(metric for metric in metrics if metric.name != watched.name)]
+    single = next((m for m in metrics if m.name not in ("confusion",)), metrics[0])
+    return Judge(data, [single, *(m for m in metrics if m is not single)], of_form, here.recipe.seed)
 
 
 def _spent(model: Artifact) -> dict[str, Any]:

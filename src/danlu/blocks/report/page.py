@@ -15,9 +15,9 @@ from danlu.core.printable import printable
 
 _HERE = Path(__file__).parent
 _ABSENT: dict[str, Any] = {
-    "baselines": {}, "calibration": {}, "confusion": {}, "filled": [], "labels": [], "latency_ms": {}, "numbers": {},
-    "operators": [], "rankings": {}, "rests_on": [], "roc": {}, "size_mb": None, "cautions": [], "trainings": [],
-    "worst": [],
+    "baselines": {}, "calibration": {}, "confusion": {}, "disturbed": {}, "filled": [], "labels": [], "latency_ms": {},
+    "numbers": {}, "operators": [], "rankings": {}, "rests_on": [], "roc": {}, "size_mb": None, "cautions": [],
+    "trainings": [], "worst": [],
 }  # fmt: skip
 """What not every evaluation has; its part of the page is then left out."""
 _MOST_IN_MATRIX = 20
@@ -75,10 +75,11 @@ def style(*names: str) -> Markup:
 
 
 def compared(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The model and the baselines, as rows of one table: `{name, role, metrics, size_mb, latency_ms, difference}`."""
+    """The model and the baselines, as rows of one table: `{name, role, metrics, under, size_mb, latency_ms,
+    difference}`."""
     own = {"name": scores["form"], "role": "model", "metrics": scores["metrics"], "difference": None, "verdict": ""}
-    measured = {"size_mb": scores["size_mb"], "latency_ms": scores["latency_ms"]}
-    baselines = [{"name": name, "role": "baseline", **row} for name, row in scores["baselines"].items()]
+    measured = {"size_mb": scores["size_mb"], "latency_ms": scores["latency_ms"], "under": scores.get("under", {})}
+    baselines = [{"name": name, "role": "baseline", "under": {}, **row} for name, row in scores["baselines"].items()]
     return [own | measured, *baselines]
 
 
@@ -86,7 +87,8 @@ def scales(models: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """Metric → the range that holds every interval in its column; metrics without an interval are left out."""
     found: dict[str, list[float]] = {}
     for model in models:
-        for name, told in model["metrics"].items():
+        every = [model["metrics"], *(told["metrics"] for told in model.get("under", {}).values())]
+        for name, told in (pair for metrics in every for pair in metrics.items()):
             if told["low"] is not None:
                 found.setdefault(name, []).extend((told["low"], told["value"], told["high"]))
     return {name: (min(ends), max(ends)) for name, ends in found.items()}

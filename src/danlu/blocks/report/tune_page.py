@@ -38,7 +38,7 @@ def pareto(told: Mapping[str, Any], cost: str) -> Markup:
     if len(points) < 2:
         return Markup()
     across = _span([math.log10(x) for x, _, _ in points.values()])
-    up = _span([y for _, y, _ in points.values()])
+    up = _of_shares([y for _, y, _ in points.values()])
     placed = {n: (_x(math.log10(x), across), _y(y, up)) for n, (x, y, _) in points.items()}
     line = " ".join(f"{placed[n][0]},{placed[n][1]}" for n in front if n in placed)
     dots = Markup("").join(
@@ -62,6 +62,14 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.5
     return low - room, high + room
+
+
+def _of_shares(values: Sequence[float]) -> tuple[float, float]:
+    """The same; where all lie between 0 and 1, as an accuracy does, the axis ends there too."""
+    low, high = _span(values) if min(values) < max(values) else (values[0] - 0.05, values[0] + 0.05)
+    if min(values) < 0 or max(values) > 1:
+        return low, high
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _x(value: float, span: tuple[float, float]) -> float:
