@@ -53,7 +53,7 @@ def overlapping(common, rare, seed=0, blind=False):
 
 
 def trained(train, techniques=(), heard=None, **options):
-    settings = {"steps": 400, "lr": 0.05, "batch_size": 512, "precision": "fp32", "weight_decay": 0.0, "clip": None}
+    settings = {"steps": 120, "lr": 0.15, "batch_size": 512, "precision": "fp32", "weight_decay": 0.0, "clip": None}
     module = Linear(len(train[0].inputs["x"]))
     events = Events([heard.append] if heard is not None else [], "train")
     fit(
