@@ -52,7 +52,7 @@ def fit(job: Job) -> Fitted:
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
     run = Run(_with_rate(_with_batch(job, precision, saved), precision, saved), precision)
-    before = guards.digest(run.changing())
+    before, own = guards.digest(run.changing()), guards.OwnWeights(job.method, job.fresh, run.moved)
     if run.device.type == "cpu":
         keep_freed_memory()
 
@@ -81,6 +81,7 @@ def fit(job: Job) -> Fitted:
                     for technique in run.techniques:
                         technique.after_backward(run)
                 run.add_up()
+                own.see()
                 for technique in run.techniques:
                     technique.before_step(run)
                 run.move()
@@ -96,6 +97,7 @@ def fit(job: Job) -> Fitted:
             stop.raise_for(agreed)
         run.pulse.read()
 
+    own.check(before)  # the best weights, which are taken later, may be older than what joined late
     for technique in run.techniques:
         technique.finish(run)
     _end(run)

@@ -86,6 +86,7 @@ class Teaching(TrainSettings, Stage):
             held,
             settings=self.settled(lr, method),
             method=method,
+            fresh=fresh,
             techniques=(*method.techniques(), *self.techniques),
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
