@@ -27,7 +27,7 @@ def accuracy(rate: float, seed: int, store: Path) -> float:
     done = danlu.run(recipe, store=store, trackers=[])
     inputs, gold = DataSet.open(done["data"].path).judged("validation")
     forms = bundle.Forms.open(done["tuned"].path)
-    answers = bundle.load(forms.folder("merged"))(inputs)
+    answers = bundle.load(forms.folder(forms.default))(inputs)
     return sum(answer["label"] == truth["label"] for answer, truth in zip(answers, gold, strict=True)) / len(gold)
 
 

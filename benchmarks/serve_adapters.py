@@ -1,11 +1,13 @@
 """Memory of several adapters in one process: on one backbone held once, and each with its own.
 
     python benchmarks/serve_adapters.py                          minilm, 1 and 8 LoRA adapters
-    python benchmarks/serve_adapters.py --adapters 1 4 16
+    python benchmarks/serve_adapters.py --adapters 1 16
+    python benchmarks/serve_adapters.py --merged                 milliseconds an input, beside the merged weights
 
 The adapters are random: what they weigh does not depend on what they learnt. Each measurement is a process of its own,
 which loads the models, asks each of them once, and tells the bytes that are its own alone (`Private_*` in
-/proc/self/smaps_rollup, so Linux only). Prints JSON lines, and the MB that one adapter more costs.
+/proc/self/smaps_rollup, so Linux only). Prints JSON lines, and the MB that one adapter more costs. Milliseconds are
+processor time of one thread, the least of several rounds in turns; sizes are those on the disk.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 
 from danlu import bundle
+from danlu.blocks import merging
 from danlu.blocks.shared_weights import SharedWeights
 from danlu.contracts import Backbone, Method, Task
 
@@ -28,12 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapters", type=int, nargs=2, default=[1, 8])
     parser.add_argument("--backbone", type=json.loads, default={"pretrained": "asset:minilm"})
+    parser.add_argument("--merged", action="store_true")
     parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
         print(measured([Path(folder) for folder in given.measure[1:]], given.measure[0] == "shared"))
         return
     with tempfile.TemporaryDirectory() as place:
+        if given.merged:
+            print(json.dumps(beside_merged(made(Path(place) / "adapter", given.backbone, 0), Path(place) / "merged")))
+            return
         folders = [made(Path(place) / f"a{k}", given.backbone, k) for k in range(max(given.adapters))]
         for how in ("shared", "alone"):
             found = {count: run(how, folders[:count]) for count in given.adapters}
@@ -56,6 +64,25 @@ def made(folder: Path, backbone: dict[str, str], seed: int) -> Path:
                 weight += 0.01 * torch.randn_like(weight)
     bundle.save(folder, backbone=chosen, task=task, processor=processor, module=module, parts=(method,))
     return folder
+
+
+def beside_merged(adapter: Path, place: Path, rounds: int = 15) -> dict[str, dict[str, float]]:
+    """Of an adapter over its backbone, and of the merged weights: ms an input, one by one and 32 at once, and MB."""
+    torch.set_num_threads(1)
+    models = {"adapter": bundle.load(adapter), "merged": bundle.load(merging.plain(adapter, place))}
+    found: dict[str, dict[str, float]] = {name: {} for name in models}
+    texts = [" ".join(["a few words of a review"] * 5)] * 32
+    for size in (1, 32):
+        for _ in range(rounds):
+            for name, model in models.items():
+                begun = time.process_time()
+                model(texts[:size])
+                spent = 1000 * (time.process_time() - begun) / size
+                found[name][f"ms_{size}"] = round(min(spent, found[name].get(f"ms_{size}", spent)), 3)
+    for name, folder in (("adapter", adapter), ("merged", place)):
+        files = {path.name: round(path.stat().st_size / 1e6, 2) for path in folder.glob("*.safetensors")}
+        found[name] |= files
+    return found
 
 
 def run(how: str, folders: list[Path]) -> float:

@@ -135,6 +135,7 @@ steps:
 @pytest.mark.parametrize(
     ("overrides", "where", "what"),
     [
+        (["tuned.merge=true", "tuned.method=prefix"], "tuned.merge", "merge wants parts = merged, but tuned.method: prefix gives parts = stay"),
         (["tuned.folds=3", "tuned.method=adapter"], "tuned.folds", "folds wants parts = merged, but tuned.method: adapter gives parts = stay"),
         (["tuned.folds=3", "data.task=seq2seq", "tuned.backbone=t5"], "tuned.folds", "folds wants answer = label or labels, but data.task: seq2seq gives answer = text"),
         (["tuned.method=zero_shot", "tuned.techniques=[fgm]"], "tuned.techniques", "fgm works on training, and zero_shot trains nothing"),

@@ -130,11 +130,11 @@ def check_files(folder: Path, description: Description) -> None:
     """
     _refuse_pickles(folder)
     for name, digest in description.files.items():
-        path = safe_join(folder, name)
+        path, base = safe_join(folder, name), len(description.weights) > 1 and name == description.weights[0].file
         if not path.is_file():
-            raise DataError("a file of the model is missing", where=str(path), do=_AGAIN)
+            what = "the frozen backbone, on which the adapter stands," if base else "a file of the model"
+            raise DataError(f"{what} is missing; its SHA-256 is {digest}", where=str(path), do=_AGAIN)
         if sha256_file(path) != digest:
-            base = len(description.weights) > 1 and name == description.weights[0].file
             what = "this is not the backbone the adapter was trained on" if base else "it was changed"
             raise DataError(f"a file of the model: {what}; its SHA-256 is another", where=str(path), do=_AGAIN)
     for path in sorted(folder.rglob("*")):
@@ -191,8 +191,7 @@ def load_module(folder: Path, *, check: bool = True) -> tuple[nn.Module, Backbon
 
 def _opened(folder: Path, check: bool) -> Description:
     description = describe(folder)
-    loose = {weights.file for weights in description.weights} - description.files.keys()
-    if loose:
+    if loose := {weights.file for weights in description.weights} - description.files.keys():
         raise DataError(f"{_FILE} has no SHA-256 for {min(loose)}", where=str(folder), do=_AGAIN)
     if check:
         check_files(folder, description)

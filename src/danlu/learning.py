@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,6 +69,13 @@ class Method(Plugin):
 
         `again()` is the model as it was before it was wrapped, its random weights drawn anew.
         """
+
+    def own(self, trained: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Those of the trained weights' names that it is there to train; `fresh` ones, such as the head's, always move.
+
+        A training in which others moved and none of these did is refused.
+        """
+        return [name for name in trained if name not in fresh]
 
     def techniques(self) -> tuple[Technique, ...]:
         """What it does at the moments of a step, before the techniques of the recipe."""

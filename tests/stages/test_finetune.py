@@ -106,8 +106,8 @@ def test_a_training_that_was_cut_goes_on_with_the_same_result(
     assert whole.manifest["notes"] == []
 
 
-def test_lora_gives_the_trained_and_the_merged_form(run, sentences, tiny_bert):
-    model = run(of_bert(tiny_bert, method={"lora": {"rank": 4}}, steps=30), dataset=sentences)
+def test_lora_gives_the_merged_form_where_it_is_wanted(run, sentences, tiny_bert):
+    model = run(of_bert(tiny_bert, method={"lora": {"rank": 4}}, steps=30, merge=True), dataset=sentences)
     forms = Forms.open(model.path)
     assert (forms.names, forms.default) == (("trained", "merged"), "merged")
     assert forms.spec("merged").of == "trained"

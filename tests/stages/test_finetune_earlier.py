@@ -38,10 +38,10 @@ def test_it_goes_on_with_the_weights_of_the_start(run, digits):
     assert set(manifest["inputs"]) == {"dataset", "base"}
 
 
-def test_other_labels_get_a_head_of_their_own(run, digits):
+def test_other_labels_get_a_head_of_their_own(run, digits, tmp_path):
     data, first = digits
     named = DataSet.open(data.path).task.model_copy(update={"labels": tuple("abcdefghij")})
-    base = earlier.Base.of(first.path)
+    base = earlier.Base.of(first.path, tmp_path / "plain")
     torch.manual_seed(0)
     module, fresh = base.start(named.head(), base.backbone.processor(base.folder))
     before, after = bundle.load_module(first.path / "trained")[0].state_dict(), module.state_dict()
@@ -53,7 +53,7 @@ def test_other_labels_get_a_head_of_their_own(run, digits):
     assert all(torch.equal(before[name], tensor) for name, tensor in same.state_dict().items())
 
 
-def test_it_goes_on_with_another_dropout(run, digits):
+def test_it_goes_on_with_another_dropout(run, digits, tmp_path):
     data, first = digits
     model = run(going_on(dropout=0.25), dataset=data, base=first)
     before, after = (bundle.load_module(m.path / "trained")[0] for m in (first, model))
@@ -61,7 +61,7 @@ def test_it_goes_on_with_another_dropout(run, digits):
     assert rates[1] == {0.25} != rates[0]
     for name, tensor in before.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], tensor, atol=1e-3, rtol=0)
-    base = earlier.Base.of(first.path, 0.25)
+    base = earlier.Base.of(first.path, tmp_path / "plain", 0.25)
     module, fresh = base.start(base.head, base.backbone.processor(base.folder))
     assert fresh == []
     assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in before.state_dict().items())

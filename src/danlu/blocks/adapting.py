@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -41,6 +41,9 @@ class Partial(Method):
                 weight.requires_grad = True
         return model
 
+    def own(self, trained: Sequence[str], fresh: Collection[str]) -> list[str]:
+        return [name for name in trained if name not in self.also and name not in fresh]
+
     @abstractmethod
     def open_up(self, model: nn.Module) -> None:
         """Add parts to a frozen model, or choose weights of it, and let them require gradients."""
@@ -57,6 +60,11 @@ class Adapting(Partial):
 
     def open_up(self, model: nn.Module) -> None:
         self.put(model, self.layers(model))
+
+    def own(self, trained: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """The `silent` ones, where there are any: the first to move, and while they are zero nothing else counts."""
+        found = super().own(trained, fresh)
+        return [name for name in found if self.silent and self.silent in name] or found
 
     @abstractmethod
     def put(self, model: nn.Module, layers: list[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from danlu import bundle
-from danlu.blocks import weights
+from danlu.blocks import merging, weights
 from danlu.blocks.tensors import tensor, to_numpy
 from danlu.contracts import Arrays, Backbone, Head, Processor, Task
 from danlu.core.errors import DataError, RecipeError
@@ -32,21 +32,22 @@ class Base:
     """Whether the backbone is to be built otherwise than the model was."""
 
     @classmethod
-    def of(cls, model: Path, dropout: float | None = None) -> Self:
+    def of(cls, model: Path, place: Path, dropout: float | None = None) -> Self:
         """The one of a model's folder; `dropout` takes the place of its own.
 
-        Raises DataError when it has no weights that can be trained on, RecipeError when it has no dropout.
+        One whose method added parts is merged into the folder `place`, which must last as long as it is used. Raises
+        DataError when it has no weights that can be trained on, RecipeError when it has no dropout, or parts that stay.
         """
-        forms = bundle.Forms.open(model)
-        for name in ("merged", "trained"):
-            if name in forms.names:
-                told = bundle.describe(forms.folder(name))
-                backbone = Backbone.choose({told.backbone.name: told.backbone.settings})
-                task = Task.choose({told.task.name: told.task.settings})
-                if dropout is None:
-                    return cls(forms.folder(name), backbone, task.head())
-                return cls(forms.folder(name), _dropping(backbone, dropout), task.head(), changed=True)
-        raise DataError("this model has no weights that can be trained on", where=str(model), do="base: $step")
+        found = torch_form(model)
+        told = bundle.describe(found)
+        if told.parts and not merging.merges(found):
+            what = f"it keeps parts of {told.parts[0].name} beside its weights, so no training can go on from it"
+            raise RecipeError(what, where="base", do="train it with full, lora or another method that merges")
+        backbone = Backbone.choose({told.backbone.name: told.backbone.settings})
+        task = Task.choose({told.task.name: told.task.settings})
+        if dropout is not None:
+            backbone = _dropping(backbone, dropout)
+        return cls(merging.plain(found, place), backbone, task.head(), changed=dropout is not None)
 
     def start(self, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
         """The module, and the names of its weights that are still random.
@@ -71,6 +72,15 @@ class Base:
             for sized in (replace(head, labels=()), replace(head, size=head.size + 1, labels=()))
         ]
         return [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
+
+
+def torch_form(model: Path) -> Path:
+    """The bundle of a model that has its weights as they were trained. Raises DataError where there is none."""
+    forms = bundle.Forms.open(model)
+    for name in ("merged", "trained"):
+        if name in forms.names:
+            return forms.folder(name)
+    raise DataError("this model has no weights that can be trained on", where=str(model), do="base: $step")
 
 
 def _dropping(backbone: Backbone, rate: float) -> Backbone:

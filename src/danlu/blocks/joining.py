@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from torch import nn
 
 from danlu import bundle
-from danlu.blocks import earlier
+from danlu.blocks import earlier, merging
 from danlu.blocks.ensembles import Processors
 from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Backbone, Head, Processor, Task
@@ -31,12 +31,13 @@ class Member:
     @classmethod
     def of(cls, name: str, folder: Path, task: Task) -> Self:
         """The one of a model's folder. Raises DataError when it does not answer as the data set's task does."""
-        base = earlier.Base.of(folder)
-        earlier.check_head(base.head, task.head(), name)
-        if parts := bundle.describe(base.folder).parts:
-            what = f"{name} keeps parts of its method {parts[0].name} beside its weights, so it can't be a member"
+        found = earlier.torch_form(folder)
+        told = bundle.describe(found)
+        earlier.check_head(Task.choose({told.task.name: told.task.settings}).head(), task.head(), name)
+        if told.parts and not merging.merges(found):
+            what = f"{name} keeps parts of its method {told.parts[0].name} beside its weights, so it can't be a member"
             raise RecipeError(what, where="models", do="train it with full, lora or another method that merges")
-        module, backbone, _, processor = bundle.load_module(base.folder)
+        module, backbone, _, processor = merging.load(found)
         return cls(name, backbone, processor, module)
 
     def predictor(self, task: Task) -> Predictor:

@@ -69,14 +69,15 @@ def of_options(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
     faults = []
     for one in own:
         for option, wants in one.entry.facts.get("option_wants", {}).items():
-            if one.choice.settings.get(option) is None:
+            if one.choice.settings.get(option) in (None, False):
                 continue
             for fact, wanted in wants.items():
                 giver = next((g for g in (*own, *above) if g.entry.gives.get(fact, wanted[0]) not in wanted), None)
                 if giver:
                     given = f"{giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
                     what = f"{option} wants {fact} = {' or '.join(wanted)}, but {given}"
-                    faults.append(Fault(f"{one.where}.{option}", what, f"{one.where}.{option}=null"))
+                    off = "false" if one.choice.settings[option] is True else "null"
+                    faults.append(Fault(f"{one.where}.{option}", what, f"{one.where}.{option}={off}"))
     return faults
 
 

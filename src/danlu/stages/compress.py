@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from danlu import bundle
-from danlu.blocks import judging
+from danlu.blocks import judging, merging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.intervals import difference
 from danlu.bundle import Forms, FormSpec
@@ -42,8 +42,9 @@ class Budget(Settings):
 class Compress(Stage):
     """Export the trained model, compress it, and measure on the validation rows what that cost.
 
-    The result has all forms there were, the exported and the compressed one, which becomes the default. A budget that
-    is missed stops the run: nothing is kept.
+    The result has all forms there were, the exported and the compressed one, which becomes the default. Parts of a
+    method that can go into the weights (`lora`) are merged first. A budget that is missed stops the run: nothing is
+    kept.
     """
 
     needs: ClassVar[Mapping[str, str]] = {"dataset": "dataset", "model": "model"}
@@ -74,7 +75,8 @@ class Compress(Stage):
         predictor = bundle.load(forms.folder(source))
         events.progress("exporting", 0, len(names), "forms")
         calls = heard(predictor, rows)
-        self.make_forms(out.path, source, names, calls, events)
+        self.make_forms(out.path, merging.plain(forms.folder(source), out.work / "plain"), names, calls, events)
+        shutil.rmtree(out.work / "plain", ignore_errors=True)  # else it would stay where the budget is missed
         made = Forms.write(out.path, forms.specs | specs, default=names[-1])
         answers = {
             name: judging.ask_all(one, rows, events, f"answering with {name}")
@@ -105,17 +107,17 @@ class Compress(Stage):
         """Whether the runtime runs the module itself, so that there is nothing to export."""
         return self.runtime.name == "torch"
 
-    def make_forms(self, out: Path, source: str, names: Sequence[str], calls: list[Arrays], events: Events) -> None:
+    def make_forms(self, out: Path, source: Path, names: Sequence[str], calls: list[Arrays], events: Events) -> None:
         if self.replays:
-            self.compress_module(out, source, names[-1], calls)
+            self.compress_module(source, out / names[-1], calls)
         else:
-            module, *_ = bundle.load_module(out / source)
+            module, *_ = bundle.load_module(source)
             exported = out / names[0]
             bundle.save_form(
-                exported, of=out / source, runtime=self.runtime, write=lambda f: self.runtime.export(module, calls, f)
+                exported, of=source, runtime=self.runtime, write=lambda f: self.runtime.export(module, calls, f)
             )
             events.progress("compressing", 1, len(names), "forms")
-            self.compress_export(exported, out / names[-1], source=out / source, calls=calls)
+            self.compress_export(exported, out / names[-1], source=source, calls=calls)
         events.progress("compressing", len(names), len(names), "forms")
 
     def compress_export(self, exported: Path, out: Path, *, source: Path, calls: list[Arrays]) -> None:
@@ -131,14 +133,14 @@ class Compress(Stage):
 
         bundle.save_form(out, of=source, runtime=self.runtime, compressed=self.by, write=write)
 
-    def compress_module(self, out: Path, source: str, name: str, calls: list[Arrays]) -> None:
-        if bundle.describe(out / source).parts:
-            what = f"the form {source} still has parts of its training method in it, which cannot be compressed with it"
+    def compress_module(self, source: Path, out: Path, calls: list[Arrays]) -> None:
+        if parts := bundle.describe(source).parts:
+            what = f"parts of the method {parts[0].name} stay beside the weights, which cannot be compressed with them"
             raise RecipeError(what, where="runtime", do="runtime=onnx, or method=full")
-        module, backbone, task, processor = bundle.load_module(out / source)
+        module, backbone, task, processor = bundle.load_module(source)
         for compressor in self.by:
             module = compressor.compress(module, calls)
-        bundle.save(out / name, backbone=backbone, task=task, processor=processor, module=module, parts=self.by)
+        bundle.save(out, backbone=backbone, task=task, processor=processor, module=module, parts=self.by)
 
     def budgeted(self, data: DataSet) -> list[Metric]:
         """The metrics of the budget; all that judge answers of this kind, if any does, where it names none."""

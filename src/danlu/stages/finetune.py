@@ -34,8 +34,9 @@ _DONE = "numbers.json"
 class Finetune(Teaching):
     """Start from a backbone's weights, or from random ones, and train on the training rows.
 
-    The weights that did best on the validation rows are kept. The model has the form `trained`, and `merged` beside it
-    where the method adds parts of its own: the same answers from the backbone's plain structure. A training that was
+    The weights that did best on the validation rows are kept. The model has the form `trained`: where the method adds
+    parts of its own, these are one file and the frozen backbone another, the same for all that stand on it. With
+    `merge` it has the form `merged` too: the same answers from the backbone's plain structure. A training that was
     stopped or killed goes on from its last checkpoint at the next run, and ends with the same weights.
 
     Further inputs are used where the recipe names them: `base: $first` starts from the model of another step, with its
@@ -54,6 +55,7 @@ class Finetune(Teaching):
     in_place_of: ClassVar[Mapping[str, str]] = {"base": "backbone"}
     option_wants: ClassVar[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "folds": {"modality": ("text",), "answer": ("label", "labels"), "parts": ("merged",)},
+        "merge": {"parts": ("merged",)},
     }
 
     backbone: Backbone | None = slot({"pretrained": "asset:minilm"})

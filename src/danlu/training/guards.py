@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from danlu.contracts import Technique
+from danlu.contracts import Method, Technique
 from danlu.core.errors import MachineError, RecipeError
 from danlu.training.sharded import own
 
@@ -157,6 +157,33 @@ def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: M
     if broken:
         what = f"{len(broken)} trained tensors hold NaN or infinity, the first is {broken[0]}"
         raise DivergedError(what, where="training", do="lower lr, or precision=fp32")
+
+
+class OwnWeights:
+    """What a method itself is there to train, apart from what was random and always moves, such as the head."""
+
+    def __init__(
+        self, method: Method | None, fresh: Collection[str], turns: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        self.every = {name: tensor for weights in turns.values() for name, tensor in weights.items()}
+        self.named = method.name if method else ""
+        self.names = frozenset(method.own([*self.every], fresh)) if method else frozenset()
+        self._joined = False
+
+    def see(self) -> None:
+        """Gradients were computed; a technique may let weights join late, in a short training never."""
+        self._joined = self._joined or any(self.every[name].requires_grad for name in self.names)
+
+    def check(self, before: Mapping[str, int]) -> None:
+        """Raise RecipeError when others moved and none of these did; `before` is the `digest` of the start."""
+        mine = [name for name in self.every if name in self.names and own(self.every[name].detach()).numel()]
+        if not (mine and self._joined) or any(_checksum(self.every[name]) != before[name] for name in mine):
+            return
+        if any(_checksum(tensor) != before[name] for name, tensor in self.every.items() if name not in self.names):
+            few = f"{', '.join(mine[:3])}{', …' if len(mine) > 3 else ''}"
+            what = f"{self.named} trained nothing: {len(mine)} tensors of its own did not move ({few}), as others did"
+            do = f"check that the loss depends on what {self.named} trains; raise lr; or choose another method"
+            raise RecipeError(what, where=f"method.{self.named}", do=do)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Job:
     `work` is a folder for checkpoints that outlives a kill; without one there are none. `beside` holds the models that
     task or techniques want beside the trained one (except `reference`, which is made): named tensors in, named tensors
     out. `before` are examples of what the model learnt earlier, for techniques that keep it from forgetting.
+    `fresh` are the names of weights that were random when the module was wrapped, such as the head's.
     `range_test` is what `lr: find` found; `fit` fills it in.
     """
 
@@ -48,6 +49,7 @@ class Job:
     validation: Sequence[Example] = ()
     settings: TrainSettings = field(default_factory=TrainSettings)
     method: Method | None = None
+    fresh: Collection[str] = ()
     techniques: Sequence[Technique] = ()
     backbone: Backbone | None = None
     judge: Judge | None = None

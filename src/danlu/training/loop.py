@@ -52,7 +52,7 @@ def fit(job: Job) -> Fitted:
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
     run = Run(_with_rate(_with_batch(job, precision, saved), precision, saved), precision)
-    before = guards.digest(run.changing())
+    before, own = guards.digest(run.changing()), guards.OwnWeights(job.method, job.fresh, run.moved)
     if run.device.type == "cpu":
         keep_freed_memory()
 
@@ -64,7 +64,6 @@ def fit(job: Job) -> Fitted:
     if saved:
         run.restore(saved)
     expected = dry.tell(run, run.step)
-
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
     full = guards.memory_faults(run.settings.size)
@@ -81,6 +80,7 @@ def fit(job: Job) -> Fitted:
                     for technique in run.techniques:
                         technique.after_backward(run)
                 run.add_up()
+                own.see()
                 for technique in run.techniques:
                     technique.before_step(run)
                 run.move()
@@ -98,7 +98,7 @@ def fit(job: Job) -> Fitted:
 
     for technique in run.techniques:
         technique.finish(run)
-    _end(run)
+    _end(run, own, before)
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
 
@@ -115,8 +115,9 @@ def leave(job: Job) -> Fitted:
     return Fitted(0, None, none | {"parameters": size, "trained_share": 0.0})
 
 
-def _end(run: Run) -> None:
+def _end(run: Run, own: guards.OwnWeights, before: dict[str, int]) -> None:
     """Leave the weights to end with in the job's module, and tell what was skipped."""
+    own.check(before)  # the best weights may be older than what joined late
     run.take_best()
     if run.ranks.sharded:
         sharded.fill_from(run.model, run.job.module.eval())

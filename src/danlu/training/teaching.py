@@ -46,9 +46,13 @@ class Teaching(TrainSettings, Stage):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Another dropout than the model had that is trained on, with `base`; small data wants some, pre-training on much
     none. A backbone has an option of its own."""
+    merge: bool = False
+    """Keep also the form `merged` of a method whose parts can go into the weights (`lora`, `dora`, `ia3`), and serve
+    it: the backbone's plain structure, as large as that, which shares nothing. Without it the adapter is stored beside
+    its backbone, and merged wherever something needs that."""
 
     def run(self, inputs: Mapping[str, Artifact], out: Draft, events: Events) -> None:
-        """Write `trained/`, for some methods `merged/`, and `forms.json`; raises what `fit` raises."""
+        """Write `trained/`, with `merge` also `merged/`, and `forms.json`; raises what `fit` raises."""
         self.check()
         named = {name: artifact.key for name, artifact in inputs.items()}
         present().call({"step": out.about["step"], "key": out.key, "inputs": named})
@@ -58,7 +62,9 @@ class Teaching(TrainSettings, Stage):
         """Train on a data set, and write the model."""
         ranks = present()
         old = DataSet.open(inputs["before"].path) if "before" in inputs else None
-        base = Base.of(inputs["base"].path, self.dropout) if "base" in inputs else None
+        self.check_merge()
+        place = out.work / f"base-{ranks.rank}"
+        base = Base.of(inputs["base"].path, place, self.dropout) if "base" in inputs else None
         taught = self.taught(inputs, out, data)
         backbone, processor = self.begin(data, base, taught)
         train, held = (self.examples(data, split, processor, out, events) for split in ("train", "validation"))
@@ -86,6 +92,7 @@ class Teaching(TrainSettings, Stage):
             held,
             settings=self.settled(lr, method),
             method=method,
+            fresh=fresh,
             techniques=(*method.techniques(), *self.techniques),
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
@@ -236,15 +243,21 @@ class Teaching(TrainSettings, Stage):
         out.numbers["forgetting"] = {step: {"metric": judge.name, "before": known, "after": after, "lost": lost}}
         events.note(f"{judge.name} on the validation rows of {step}: {known:.4f} before, {after:.4f} after")
 
+    def check_merge(self) -> None:
+        """Raise RecipeError where parts are to go into the weights and the method has none that can."""
+        if self.merge and type(self.method).merge is Method.merge:
+            what = f"{self.method.name} has no parts that could go into the weights"
+            raise RecipeError(what, where="merge", do="merge=false, or method=lora, dora or ia3")
+
     def save(self, out: Draft, job: Job, task: Task) -> None:
-        """The bundle `trained`, and `merged` where the method's own parts can go into the weights."""
+        """The bundle `trained`; with `merge` the form `merged` beside it, which becomes the default."""
         method: Any = job.method
         parts = (method,) if method.changes_structure() else ()
         common: dict[str, Any] = {"backbone": job.backbone, "task": task, "processor": job.processor}
         module = job.module
         bundle.save(out.path / "trained", module=module, parts=parts, **common)
         forms = {"trained": bundle.FormSpec()}
-        if type(method).merge is not Method.merge:
+        if self.merge:
             bundle.save(out.path / "merged", module=method.merge(module), **common)
             forms["merged"] = bundle.FormSpec(of="trained", exact=True, tolerance=method.tolerance)
         bundle.Forms.write(out.path, forms, default=list(forms)[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Self
 
 from pydantic import Field
@@ -31,6 +31,11 @@ class LastLayers(Method):
 
     def resolve(self, fresh: list[str]) -> Self:
         return self.model_copy(update={"also": tuple(sorted({*self.also, *fresh}))})
+
+    def own(self, trained: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """None where the head alone is trained."""
+        found = super().own(trained, fresh) if self.layers else []
+        return [name for name in found if not name.startswith(self.also)]
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """`requires_grad` of every weight, set. Raises RecipeError when there are fewer layers than to be trained."""
