@@ -107,6 +107,7 @@ steps:
         ("data.split={by: group}", "data.split.column", "must be given where by is group", "data.split.column=…"),
         ("data.split.validation=0.8", "data.split", "validation 0.8 and test 0.2 add up to 1, and must stay below 1", ""),
         ("data.split.test=-0.1", "data.split.test", "must be a number > 0 and < 1, not -0.1", ""),
+        ("tuned.backbone=bilstm", "tuned.backbone", "there is no backbone called 'bilstm'; did you mean lstm: an LSTM that reads in both directions?", "danlu list backbones"),
         ("ship.require.acuracy=>= 0.5", "ship.require.acuracy", "there is no metric called 'acuracy'; did you mean accuracy?", "danlu list metrics"),
         ("small.budget.max_drop={f11: 0}", "small.budget.max_drop.f11", "there is no metric called 'f11'; did you mean f1?", "danlu list metrics"),
         ("small.budget.max_drop={size: 0}", "small.budget.max_drop.size", "size is a metric of the form, and one of answers is wanted", "these fit: accuracy, answer_f1, bits_per_character, bleu, chrf, confusion, cooccurrence_rank, entity_f1, exact_match, f1, filling_r2, mae, mrr, ndcg, pearson, perplexity, precision, preference_accuracy, preference_margin, recall, recall_at_k, retrieval_recall, rmse, roc_auc, rouge, spearman, toy_score"),

@@ -138,6 +138,28 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         plugin.find("metrics", "acuracy")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("logistic_regression", "tfidf_lr: logistic regression on TF-IDF"),
+        ("bilstm", "lstm: an LSTM that reads in both directions"),
+        ("fasttext_like", "fasttext"),
+    ],
+)
+def test_the_usual_name_of_a_backbone_is_answered_with_ours_and_what_it_is(name, meant):
+    with pytest.raises(
+        RecipeError, match=rf"there is no backbone called '{name}'; did you mean {meant}\?\n  → danlu"
+    ):
+        plugin.find("backbones", name)
+
+
+def test_no_other_name_is_that_of_a_plugin_or_of_two():
+    names = {(entry.family, entry.name) for entry in plugin.entries()}
+    others = [(entry.family, other) for entry in plugin.entries() for other in entry.known_as]
+    assert len(others) >= 2
+    assert len({*others, *names}) == len(others) + len(names)
+
+
 def test_a_lazy_module_is_imported_at_first_use_and_a_missing_one_names_its_extra():
     assert plugin.lazy("json").dumps([1]) == "[1]"
     with pytest.raises(MachineError, match=r"the package no_such_pkg is not installed\n  → pip install 'danlu\[gpu\]'"):

@@ -92,8 +92,7 @@ def _find(name: str) -> Entry:
     if found:
         names = " or ".join(f"{e.family}/{e.name}" for e in found)
         raise RecipeError(f"{name!r} is the name of several plug-ins", do=f"say which: {names}")
-    near = plugin.did_you_mean(short, [entry.name for entry in known])
-    raise RecipeError(f"there is no plug-in called {name!r}{near}", do="danlu list")
+    raise RecipeError(f"there is no plug-in called {name!r}{plugin.nearest(short, known)}", do="danlu list")
 
 
 def _option(entry: Entry, option: str) -> tuple[str, str, str, str]:

@@ -61,6 +61,7 @@ class Entry:
     version: int = 1
     main: str = ""
     extra: str = ""
+    known_as: Mapping[str, str] = field(default_factory=dict)
     gives: Mapping[str, str] = field(default_factory=dict)
     wants: Mapping[str, list[str]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -348,10 +349,8 @@ def find(family: str, name: str) -> Entry:
         entry = _from_dotted(family, name)
     entry = entry or _from_entry_point(family, name)
     if entry is None:
-        names = [e.name for e in entries(family)]
-        raise RecipeError(
-            f"there is no {singular(family)} called {name!r}{did_you_mean(name, names)}", do=f"danlu list {family}"
-        )
+        what = f"there is no {singular(family)} called {name!r}{nearest(name, entries(family))}"
+        raise RecipeError(what, do=f"danlu list {family}")
     if entry.error:
         raise MachineError(f"the {singular(family)} {name} can't be used: {entry.error}", where=entry.path)
     return entry
@@ -375,6 +374,12 @@ def name_of(cls: type) -> str:
 def singular(family: str) -> str:
     """`methods` → `method`: a family's name as a person says it of one."""
     return family.removesuffix("s")
+
+
+def nearest(name: str, known: list[Entry]) -> str:
+    """`; did you mean …?` with the plug-in that is also known by this name and what it is, else the nearest names."""
+    same = [f"{entry.name}: {entry.known_as[name]}" for entry in known if name in entry.known_as]
+    return f"; did you mean {' or '.join(same)}?" if same else did_you_mean(name, [entry.name for entry in known])
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

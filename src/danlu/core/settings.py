@@ -108,6 +108,8 @@ class Plugin(Settings):
     """The field that `{name: value}` sets."""
     extra: ClassVar[str] = ""
     """The part of `danlu[extra]` that installs what this plug-in needs."""
+    known_as: ClassVar[Mapping[str, str]] = {}
+    """Other names that people look for → what it is under that name; a recipe with such a name is told this one."""
     gives: ClassVar[Mapping[str, str]] = {}
     """Facts that hold wherever this plug-in is chosen: `{"modality": "text"}`."""
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -161,6 +163,7 @@ class Plugin(Settings):
             "version": cls.version,
             "main": cls.main,
             "extra": cls.extra,
+            "known_as": dict(cls.known_as),
             "gives": dict(cls.gives),
             "wants": {fact: list(values) for fact, values in cls.wants.items()},
             "facts": _facts(cls),

@@ -22,7 +22,7 @@ from danlu.core.errors import RecipeError
 from danlu.core.events import Events
 from danlu.core.files import sha256_bytes
 from danlu.training.dry import spoken
-from danlu.tuning import result, space, study, trial
+from danlu.tuning import result, share, space, study, trial
 from danlu.tuning.jobs import SAME, Jobs
 from danlu.tuning.result import Tuned
 from danlu.tuning.space import Ask, Space
@@ -51,17 +51,24 @@ class Clock:
         return self.budget - self.spent
 
 
-def tune(ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events, jobs: int = 1) -> Tuned:
-    """Search, `jobs` candidates at once; judge the winner on the test rows, and write report and recipe.
+def tune(
+    ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events, jobs: int | None = None
+) -> Tuned:
+    """Search, `jobs` candidates at once (unless given, as many as suit the machine, which a note tells); judge the
+    winner on the test rows, and write report and recipe.
 
     On `events`: `trial` with each outcome, `first_table` after the baselines, `progress` of the budget. Raises
     RecipeError where there is nothing to tune, for no job or far more than cores, or a budget too small for one trial.
     """
-    _check_jobs(jobs)
+    if jobs is not None:
+        _check_jobs(jobs)
     clock = Clock(60 * minutes)
     here, dataset = _prepared(ask, store)
     judge = trial.judge_of(here, DataSet.open(dataset.path))
     here = _watched(here, judge)
+    if jobs is None:
+        jobs, why = share.suited(here, trials)
+        events.note(why)
     identity = [dataset.digest, here.recipe.seed, here.own_plain(), judge.headline.name, plugin.code_identity()]
     folder = store.path / "tunes" / sha256_bytes(to_json(identity))[:16]
     with study.opened(folder, here, judge.headline.better, here.recipe.seed) as kept:
@@ -100,7 +107,8 @@ def _prepared(ask: Ask, store: Store) -> tuple[Space, Any]:
         raise RecipeError("there are no validation rows to judge by", where=first.data, do=do)
     texts = [data.task.ask(row) for row, _ in zip(data.each("train"), range(_LANGUAGE_ROWS))]
     language = detect_language(texts).code if all(isinstance(text, str) for text in texts) else ""
-    return space.of(ask, language), dataset
+    counts = dataset.numbers.get("trained_labels", {})
+    return space.of(ask, language, {label: rows for label, rows in counts.items() if label}), dataset
 
 
 def _watched(here: Space, judge: Judge) -> Space:
@@ -139,7 +147,11 @@ class Search:
         for name in self.here.baselines:
             overrides = self.here.baseline(name)
             if self.kept.known(overrides) is None and self.clock.left() > 0:
-                outcome = self._tried("baseline", name, overrides, None)
+                try:
+                    outcome = self._tried("baseline", name, overrides, None)
+                except Halted as halted:
+                    self.events.emit("too_long", what=name, seconds=halted.seconds)
+                    continue
                 self.kept.add(outcome, outcome.value(self.judge.headline.name))
                 self.tell(outcome)
         known = sorted(self.kept.outcomes(), key=lambda one: result.rank(one, self.judge.headline))
@@ -190,7 +202,8 @@ class Search:
     def _tried(self, role: str, what: str, overrides: list[str], look: Callable[[int, float], bool] | None) -> Outcome:
         number = self.number()
         self.progress(what, 0, 0)
-        left = self.clock.left if look else lambda: math.inf  # a baseline takes what it takes
+        counts = not look and what not in space.LEARNT  # such a baseline takes what it takes
+        left = (lambda: math.inf) if counts else self.clock.left
         watcher = Watcher(self.here.step, left, look, partial(self.progress, what))
         try:
             made = trial.run(self.here.plan(overrides), self.store, self.judge, watcher)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from danlu.blocks.linear_grams import Array, LinearGrams
@@ -13,6 +16,8 @@ class TfidfLr(LinearGrams):
 
     Labels that can hold together are each learnt by themselves.
     """
+
+    known_as: ClassVar[Mapping[str, str]] = {"logistic_regression": "logistic regression on TF-IDF"}
 
     c: float = Field(default=10.0, gt=0)
     """The inverse of the penalty's strength."""
