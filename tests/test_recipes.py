@@ -21,6 +21,7 @@ STAGES = {
     "entities": "prepare finetune evaluate verify publish",
     "faq_search": "prepare finetune evaluate verify publish",
     "few_labels": "prepare finetune evaluate verify publish",
+    "headings": "prepare finetune evaluate verify publish",
     "methods": " ".join(["prepare", *["finetune"] * 13]),
     "preferred_answers": "prepare finetune evaluate publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
@@ -134,6 +135,26 @@ def test_a_small_translator_is_made_and_published(tmp_path: Path) -> None:
     assert scores["baselines"]["nearest"]["metrics"]["rouge"]["value"] > 10
     assert run["same"].json("parity.json")["forms"]["http"]["passed"]
     [answer] = danlu.load("help-en-zh", store=tmp_path / "store").predict(["the cat sees the door"])
+    assert answer["tokens"] <= 8
+
+
+def test_small_headings_are_written_and_published(tmp_path: Path) -> None:
+    things, acts = ("cells", "rows", "notes", "charts", "pages"), ("Sorting", "Deleting", "Printing", "Moving")
+    sections = [
+        {"text": f"Select the {thing} and choose number {k}. Then go on with {act.lower()} them.", "title": f"{act} {thing}"}
+        for act in acts for thing in things for k in range(4)
+    ]  # fmt: skip
+    run = danlu.run(
+        ROOT / "recipes" / "headings.yaml", f"data.source={{jsonl: {_rows(tmp_path / 'sections.jsonl', sections)}}}",
+        "learnt.backbone={t5: {size: tiny, tokenizer: character}}", "learnt.steps=3", "learnt.batch_size=8",
+        "learnt.evaluate_every=3", "score.baselines=[{nearest: {tokenizer: character}}]", "data.split={validation: 0.1, test: 0.1}",
+        "data.task.seq2seq.most=8", "data.task.seq2seq.beams=2", store=tmp_path / "store",
+    )  # fmt: skip
+    scores = run["score"].json("scores.json")
+    assert scores["baselines"]["nearest"]["metrics"]["rouge"]["value"] > 10
+    assert 0 <= scores["metrics"]["rouge"]["value"] <= 100
+    assert run["same"].json("parity.json")["forms"]["http"]["passed"]
+    [answer] = danlu.load("help-headings", store=tmp_path / "store").predict(["Select the cells and choose number 1."])
     assert answer["tokens"] <= 8
 
 

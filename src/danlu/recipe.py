@@ -50,7 +50,10 @@ _TOP: dict[str, dict[str, Any]] = {
 }
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 _STEP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_THERE = {"model": "name a folder that is there, a published version (name@3, name@alias) or $step"}
+_THERE = {
+    "model": "name a folder that is there, a published version (name@3, name@alias) or $step",
+    "dataset": "name $step of a step that prepares it, or a folder that is there",
+}
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)")
 
 
@@ -239,9 +242,9 @@ class _Reader:
         stage = resolve_options(entry, options, name, self.faults, self.base, self.versions)
         self.pointers(name, stage)
         inputs = {need: self.input(name, need, kind, given.get(need)) for need, kind in needs.items()}
-        makers = [above.name for above in self.done if above.kind == "model"]
         for where, named_step in stage.references(name):
-            inputs[str(named_step)] = self.reference(where, str(named_step), "model", makers)
+            makers = [above.name for above in self.done if above.kind == named_step.kind]
+            inputs[str(named_step)] = self.reference(where, str(named_step), named_step.kind, makers)
         self.done.append(Step(name, stage, {need: source for need, source in inputs.items() if source}))
 
     def in_place_of(self, step: str, entry: plugin.Entry, given: Mapping[str, Any], options: dict[str, Any]) -> None:

@@ -104,6 +104,7 @@ REAL = {
     "chinese-poetry": (311_855, None),
     "shakespeare": (783, None),
     "libreoffice-en-zh": (19_755, None),
+    "libreoffice-help": (5_951, None),
     "dialogues": (11_953, None),
 }
 

@@ -96,6 +96,26 @@ def test_libreoffice_pairs_paragraphs_by_file_and_id(tmp_path):
     assert read("libreoffice_en_zh", tmp_path) == [{"source": "Open a file & save", "target": "打开文件"}]
 
 
+def test_help_is_read_section_by_section(tmp_path):
+    """A heading and what stands below it; often used headings, short and long sections and repeated ones are left out."""
+
+    def put(file, *sections):
+        path = tmp_path / "en-US" / "text" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(
+            f'<h2 id="hd_id{k}">{title}</h2>' + "".join(f'<p id="par_id{k}{n}">{text}</p>' for n, text in enumerate(texts))
+            for k, (title, *texts) in enumerate(sections)
+        ))  # fmt: skip
+
+    words = "one two three four five six seven eight nine ten"
+    put("a/x.html", ("Open a <b>file</b>\n &amp; save", f"{words} <b>{words}</b>", "and this"), ("Too short", "a b c"))
+    put("b.html", ("Again", f"{words} {words} and this"), ("", f"{words} {words}"), ("Long", "word " * 201))
+    put("c.html", *((f"Kind {k % 2}" if k < 4 else "Syntax", f"{words} {words} number {k}") for k in range(10)))
+    found = read("libreoffice_help", tmp_path)
+    assert found[0] == {"text": f"{words} {words} and this", "title": "Open a file & save", "page": "a/x.html"}
+    assert [row["title"] for row in found[1:]] == ["Kind 0", "Kind 1", "Kind 0", "Kind 1"]
+
+
 def test_dialogues_are_pairs_of_neighbouring_lines(tmp_path):
     (tmp_path / "english").mkdir()
     (tmp_path / "english" / "ai.yml").write_text(

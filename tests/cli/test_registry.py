@@ -79,6 +79,21 @@ def test_promote_and_back(danlu):
     assert [entry["action"] for entry in entries[-3:]] == ["move", "move", "rollback"]
 
 
+def test_a_move_to_other_labels_is_told(danlu, store, tmp_path):
+    for number, labels in enumerate((["bad", "good"], ["good", "mixed"])):
+        folder = tmp_path / f"moods{number}"
+        folder.mkdir()
+        (folder / "forms.json").write_text(f'["moods", {number}]')
+        store.publish("moods", folder, metadata={"labels": labels})
+    assert danlu("promote", "moods@1").err == ""
+    said = danlu("promote", "moods@2")
+    assert "moods@2 answers with other labels than moods@1: gained mixed; lost bad. Callers that rely" in said.err
+    assert said.out == "moods@production → moods@2 (before: moods@1)\n"
+    back = danlu("rollback", "moods", "--json")
+    assert "moods@1 answers with other labels than moods@2: gained bad; lost mixed" in back.err
+    assert back.json["after"] == 1
+
+
 def test_an_expectation_that_is_not_met_is_a_gate(danlu, store):
     said = danlu("promote", "digits@2", "--expect", "3")
     assert said.code == 5

@@ -79,6 +79,28 @@ def test_everything_that_was_measured(store, inputs):
     assert "Something to know." in about["limits"]
 
 
+def test_data_and_training_are_the_models_own(store):
+    """Not those of what it began with or learnt from, which stand before it in the line."""
+
+    def made(step, label, **inputs):
+        kind = {"task": {"text_classification": {"labels": [label]}}, "rows": {"train": len(label)}}
+        return publishing.artifact(store, "dataset", step, {"dataset.json": kind}, **inputs)
+
+    def trained(step, seconds, **inputs):
+        return publishing.artifact(store, "model", step, {"x.json": step}, numbers={"seconds": seconds}, **inputs)
+
+    old, new, big = made("old", "a"), made("new", "bb"), made("big", "ccc")
+    first, teacher = trained("first", 1.0, dataset=old), trained("taught", 2.0, dataset=big)
+    second = trained("second", 3.0, base=first, before=old, dataset=new, teacher=teacher)
+    small = trained("small", 4.0, dataset=new, model=second)
+    line = facts.ancestors([second], store)
+    assert [a.manifest["step"] for a in line] == ["old", "first", "new", "big", "taught", "second"]
+    for whole in (line, facts.ancestors([small], store)):
+        about = facts.gather(whole, None, None, default="trained")
+        assert (about["labels"], about["training"]) == (["bb"], {"seconds": 3.0})
+        assert about["data"]["splits"]["train"]["rows"] == 2
+
+
 def test_without_verify_the_evaluated_form_is_told(store, inputs):
     del inputs["parity"]
     about = gather(store, inputs)

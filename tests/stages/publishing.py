@@ -40,7 +40,7 @@ def line(store, text="first", **changes):
     """What comes before a publish step: `{model, scores, parity}` of a trained and an int8 form."""
     forms = ("trained", "int8")
     dataset = artifact(store, "dataset", "data", {"dataset.json": {
-        "task": {"text_classification": {"text": "t", "label": "l", "labels": ["bad", "good"]}},
+        "task": {"text_classification": {"text": "t", "label": "l", "labels": changes.get("labels", ["bad", "good"])}},
         "rows": {"train": 700, "validation": 100, "test": 200}, "digests": {"train": "a" * 64, "test": "b" * 64},
         "source": {"asset": {"name": "movie-snippets"}, "fingerprint": "c" * 64},
     }}, stage="prepare", settings={"source": {"asset": {"name": "movie-snippets"}}, "seed": 0})  # fmt: skip

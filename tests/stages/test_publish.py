@@ -70,6 +70,29 @@ def test_equal_content_keeps_its_version(store, registry):
     assert registry.aliases("reviews") == {"production": 1}, "what was asked for now is what counts"
 
 
+def warnings(said):
+    return [event.data["text"] for event in said if event.kind == "warning"]
+
+
+def test_other_labels_than_the_version_before_are_told(store, registry):
+    """Callers hold on to the alias, and to what it answered; the model is published all the same."""
+    said = []
+    publish(store, stage(), line(store), said)
+    publish(store, stage(), line(store, "same labels, another order", labels=["good", "bad"]), said)
+    assert not warnings(said)
+    made = publish(store, stage(), line(store, "third", labels=["good", "mixed"]), said)
+    (warning,) = warnings(said)
+    assert "reviews@3 answers with other labels than reviews@2: gained mixed; lost bad. Callers that rely" in warning
+    assert made.manifest["notes"] == [warning]
+    assert registry.aliases("reviews") == {"production": 3}
+    publish(store, stage(alias=None), line(store, "fourth", labels=["bad", "good"]), said)
+    assert "reviews@4 answers with other labels than reviews@3: gained bad; lost mixed" in warnings(said)[-1]
+    publish(store, stage(), line(store), said)
+    assert "reviews@1 answers with other labels than reviews@3: gained bad; lost mixed" in warnings(said)[-1]
+    publish(store, stage(), line(store, "without labels", labels=[]), said)
+    assert "none in place of bad, good" in warnings(said)[-1]
+
+
 def test_the_card_tells_what_was_recorded(store):
     options = {"require": {"accuracy": ">= 0.8"}, "description": "For reviews only.", "licence": "MIT"}
     card = publish(store, stage(**options), line(store)).file("card.md").read_text()

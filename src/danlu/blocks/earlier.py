@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from danlu import bundle
-from danlu.blocks import merging, weights
+from danlu.blocks import label_sets, merging, weights
 from danlu.blocks.tensors import tensor, to_numpy
 from danlu.contracts import Arrays, Backbone, Head, Processor, Task
 from danlu.core.errors import DataError, RecipeError
@@ -99,13 +99,39 @@ def teacher(folder: Path, head: Head) -> Predictor:
 
 def check_head(theirs: Head, ours: Head, where: str) -> None:
     """Raise DataError when two models do not answer in the same shape, with the same labels in the same order."""
-    if theirs != ours:
-        what = f"its answers are not those of this data set: {_told(theirs)}, here {_told(ours)}"
-        raise DataError(what, where=where, do="name a model of the same labels, or set `labels` of the task")
+    if theirs == ours:
+        return
+    what = f"its answers are not those of this data set: {_told(theirs)}, here {_told(ours)}"
+    do = "name one that answers as this data set does"
+    if theirs.labels and ours.labels and replace(theirs, size=0, labels=()) == replace(ours, size=0, labels=()):
+        what += f"; {label_sets.difference(theirs.labels, ours.labels, more='only here', less='only there')}"
+        do = _settled(theirs.labels, ours.labels)
+    raise DataError(what, where=where, do=do)
+
+
+def _settled(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """How both come to the same labels."""
+    union = [*theirs, *(label for label in ours if label not in theirs)]
+    written = f"`labels: [{label_sets.listed(union)}]`"
+    if len(union) == len(theirs):
+        return f"name one of the same labels, or give the task of this data set those of the other: {written}"
+    return f"name one of the same labels, or make both with {written} in the task of their data sets"
+
+
+def tell_new_labels(base: Head, ours: Head) -> str:
+    """What going on from a model of other labels comes to, in a sentence; empty where there is nothing to tell."""
+    if not base.labels or not ours.labels or base == ours:
+        return ""
+    what = label_sets.difference(base.labels, ours.labels) or "the same labels in another kind of answer"
+    return f"base answers with other labels ({what}), so the head begins anew, from random weights"
 
 
 def _told(head: Head) -> str:
-    return f"{len(head.labels)} labels ({', '.join(head.labels[:5])}{', …' if len(head.labels) > 5 else ''})"
+    kind = {"input": "", "position": " for every position"}.get(head.per, f" for a {head.per}")
+    several = ", any number of them at once" if head.several else ""
+    if not head.labels:
+        return f"{head.size} numbers{kind}" if head.size else f"answers{kind}"
+    return f"{len(head.labels)} labels ({label_sets.listed(head.labels, 5)}){kind}{several}"
 
 
 def check_same_inputs(found: Predictor, task: Task, processor: Processor, inputs: Sequence[Any]) -> None:

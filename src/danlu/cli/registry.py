@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import JsonOption, StoreOption, print_json, say, table
+from danlu.cli.output import JsonOption, StoreOption, note, print_json, say, table
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
 
@@ -133,7 +133,7 @@ def promote(
     if stood == entry.after and not as_json:
         say(f"{entry.name}@{entry.alias} points to {entry.name}@{entry.after} already; nothing was written")
         return
-    _tell_move(entry, as_json)
+    _tell_move(registry, entry, as_json)
 
 
 def rollback(
@@ -148,15 +148,19 @@ def rollback(
 
     Example:  danlu rollback review-sentiment --why "complaints about sarcasm"
     """
-    entry = open_registry(store).rollback(name, alias, expect=_expected(expect), why=why)
-    _tell_move(entry, as_json)
+    registry = open_registry(store)
+    entry = registry.rollback(name, alias, expect=_expected(expect), why=why)
+    _tell_move(registry, entry, as_json)
 
 
 def _expected(number: int | None) -> Any:
     return registry_versions.ANY if number is None else number or None
 
 
-def _tell_move(entry: Any, as_json: bool) -> None:
+def _tell_move(registry: Any, entry: Any, as_json: bool) -> None:
+    versions = [registry.version(entry.name, number) for number in (entry.before, entry.after) if number]
+    if len(versions) == 2 and (warning := registry_versions.relabelled(*versions)):
+        note(warning, style="yellow")
     if as_json:
         print_json(asdict(entry))
         return

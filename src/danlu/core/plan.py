@@ -48,7 +48,7 @@ class Step:
         return sha256_bytes(to_json([_KEY_FORMAT, plugin.code_identity(), identity, digests]))
 
     def models(self, inputs: Mapping[str, Artifact]) -> dict[str, Path]:
-        """The folders of the models that its plug-ins take from steps above, by `$step`."""
+        """The folders of the models and data sets that its plug-ins take from steps above, by `$step`."""
         return {name: artifact.path for name, artifact in inputs.items() if name.startswith("$")}
 
     def make(self, inputs: Mapping[str, Artifact]) -> Any:

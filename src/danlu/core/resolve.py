@@ -51,7 +51,7 @@ class Pointer(str):
     """A path or location whose content belongs in a reuse key; it is absolute, or names something."""
 
     kind: str
-    """`files`, `rows`, `location` or `model`."""
+    """`files`, `rows`, `location`, `model` or `dataset`."""
     published: Published | None
 
     def __new__(cls, text: str, kind: str, published: Published | None = None) -> Pointer:
@@ -74,9 +74,9 @@ class Pointer(str):
 
 
 class Reference(str):
-    """`$step` where a plug-in takes a model: that of a step above, which is an input of the step under this name."""
+    """`$step` where a plug-in takes a model or a data set: that of a step above, an input of the step by this name."""
 
-    __slots__ = ()
+    kind = "model"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Choice:
         yield from ((place, leaf) for place, leaf in self._all(where) if isinstance(leaf, Pointer))
 
     def references(self, where: str) -> Iterator[tuple[str, Reference]]:
-        """Every model of a step above that it and its nested plug-ins take, with its path; see `nested`."""
+        """Every model and data set of steps above that it and its nested plug-ins take, with its path; see `nested`."""
         yield from ((place, leaf) for place, leaf in self._all(where) if isinstance(leaf, Reference))
 
     def _all(self, where: str) -> Iterator[tuple[str, Any]]:
@@ -117,12 +117,12 @@ class Choice:
             yield from _leaves(choice.settings, f"{slot}.{choice.name}")
 
     def filled(self, models: Mapping[str, Path]) -> Choice:
-        """This plug-in with the folders of models in the place of references to them; `models` is by reference."""
+        """This plug-in with folders in the place of references to models and data sets; `models` is by reference."""
 
         def fill(leaf: Any, _: str) -> Any:
             if isinstance(leaf, Choice):
                 return leaf.filled(models)
-            return Pointer(str(models[leaf]), "model") if isinstance(leaf, Reference) else leaf
+            return Pointer(str(models[leaf]), leaf.kind) if isinstance(leaf, Reference) else leaf
 
         return Choice(self.family, self.name, _each(self.settings, "", fill))
 
@@ -362,18 +362,19 @@ class _Resolver:
     def leaf(self, schema: Mapping[str, Any], value: Any, where: str) -> Any:
         if isinstance(value, str):
             kind = schema.get("x-points")
-            if kind == "model":
-                return self.model(value, where)
+            if kind in ("model", "dataset"):
+                return self.made(value, kind, where)
             return Pointer(self.place(value, kind), kind) if kind else str(value)
         if schema.get("type") == "number":
             return float(value)
         return int(value) if schema.get("type") == "integer" else value
 
-    def model(self, text: str, where: str) -> Pointer | Reference | None:
-        folder = Pointer(self.place(text, "model"), "model")
+    def made(self, text: str, kind: str, where: str) -> Pointer | Reference | None:
+        folder, step = Pointer(self.place(text, kind), kind), Reference(text)
         if _STEP.fullmatch(text):
-            return Reference(text)
-        if not _VERSION.fullmatch(text) or Path(folder).exists():
+            step.kind = kind
+            return step
+        if kind != "model" or not _VERSION.fullmatch(text) or Path(folder).exists():
             return folder
         if self.versions is None:
             self.fault(where, f"{text} is a published version, and here is no registry to ask", "name a folder")

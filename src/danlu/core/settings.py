@@ -59,6 +59,10 @@ Model = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-poin
 `name@alias`) or the model of a step above (`$step`), of which the plug-in gets the folder. What it holds is part of a
 reuse key."""
 
+Prepared = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-points": "dataset"})]
+"""A data set of ours: in a recipe that of a step above (`$step`), of which the plug-in gets the folder, or a folder
+that has `dataset.json` in it. What it holds is part of a reuse key."""
+
 
 MetricName = Annotated[str, WithJsonSchema({"type": "string", "x-names": "metrics"})]
 """The name of a metric, as the key of a mapping."""

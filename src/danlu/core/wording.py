@@ -21,6 +21,7 @@ _RANGES = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 _POINTS = {
     "files": "the path of a file or folder",
     "model": "a model (its folder, name@version or name@alias, or $step)",
+    "dataset": "a data set ($step, or its folder)",
     "rows": "the path of a file or folder, a pattern (data/*.csv) or a URL (s3://…, https://…)",
     "location": "a model's place (asset:name, ./folder or hub:org/name@revision)",
 }

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from danlu.core import assets
 from danlu.core.artifact import Artifact, Store
 from danlu.core.errors import DanluError
+from danlu.registry.lineage import of_model
 from danlu.registry.metadata import Asset, Baseline, Data, Form, Interval, Metadata
 
 _MACHINE = ("os", "python", "cpu", "threads", "memory_total", "gpus")
@@ -43,8 +44,9 @@ def gather(
 
     What nobody measured or recorded is left out.
     """
-    data = next((a.json("dataset.json") for a in line if a.kind == "dataset"), {})
-    trained = next((a for a in line if a.kind == "model"), None)
+    by_key = {artifact.key: artifact for artifact in line}
+    own, training = of_model([artifact.manifest for artifact in line])
+    data = by_key[own["key"]].json("dataset.json") if own else {}
     machine = line[-1].manifest["machine"]
     tasks: Mapping[str, Mapping[str, Any]] = data.get("task", {})
     name = next(iter(tasks), "")
@@ -55,7 +57,7 @@ def gather(
         "labels": list(tasks[name].get("labels", ())) if name else [],
         "data": _data(data),
         "recipe": recipe,
-        "training": dict(_plain(trained.numbers)) if trained else {},
+        "training": dict(_plain(training["numbers"])) if training else {},
         "forms": _forms(parity, default) if parity else _measured_form(scores),
         "baselines": _baselines(scores) if scores else [],
         "limits": list(_limits(data, scores, parity)),
@@ -98,7 +100,11 @@ def recipe_text(name: str, line: Sequence[Artifact], last: Mapping[str, Any]) ->
         while step in steps:  # an artifact of another recipe may have been reused under its own name
             step += "_"
         names[str(told.get("key"))] = step
-        inputs = {need: f"${names[source['key']]}" for need, source in told["inputs"].items() if source["key"] in names}
+        inputs = {
+            need: f"${names[source['key']]}"
+            for need, source in told["inputs"].items()
+            if source["key"] in names and not need.startswith("$")  # those are named by the settings
+        }
         steps[step] = {"do": told["stage"], **inputs, **told["settings"]}
     return _yaml({"name": name, "steps": steps})
 

@@ -5,7 +5,7 @@ So it can be told for as long as the version exists, also when the artifacts the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from danlu.registry.versions import Version
@@ -110,5 +110,23 @@ def made_from(version: Version, last: Manifest) -> list[Manifest]:
 
 
 def dataset_manifest(version: Version) -> Manifest | None:
-    """The manifest of the data set it was trained and measured on: the last one, where there are several."""
-    return next((m for m in reversed(version.manifests) if m["kind"] == "dataset"), None)
+    """The manifest of the data set it was trained and measured on."""
+    return of_model(version.manifests)[0]
+
+
+def of_model(manifests: Sequence[Manifest]) -> tuple[Manifest | None, Manifest | None]:
+    """Of manifests, parents first: that of the data set which the last model was made with, and of its own training.
+
+    The others are those of models and data sets that it began with, learnt from or was kept from forgetting.
+    """
+    by_key = {manifest["key"]: manifest for manifest in manifests}
+
+    def source(manifest: Manifest | None, need: str) -> Manifest | None:
+        told = (manifest or {}).get("inputs", {}).get(need)
+        return by_key.get(told["key"]) if told else None
+
+    model = next((m for m in reversed(manifests) if m["kind"] == "model"), None)
+    data = source(model, "dataset") or next((m for m in reversed(manifests) if m["kind"] == "dataset"), None)
+    while below := source(model, "model"):
+        model = below
+    return data, model

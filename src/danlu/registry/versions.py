@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
+from danlu.blocks import label_sets
 from danlu.core.errors import RecipeError
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
@@ -81,6 +82,21 @@ class Entry:
     before: int | None
     after: int
     why: str
+
+
+def relabelled(before: Version, after: Version) -> str:
+    """What callers must know who go from one version to another whose answers have other labels.
+
+    Empty where the labels are the same, in whatever order, and where a version does not tell them.
+    """
+    old, new = (sorted(version.metadata.get("labels", ())) for version in (before, after))
+    if not old or old == new or "labels" not in after.metadata:
+        return ""
+    what = label_sets.difference(old, new) if new else f"none in place of {label_sets.listed(old)}"
+    return (
+        f"{after.reference} answers with other labels than {before.reference}: {what}. "
+        "Callers that rely on those labels break: change them too, or give the model another name"
+    )
 
 
 def check_name(name: str, what: str = "model name") -> str:

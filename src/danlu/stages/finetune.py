@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,8 +20,10 @@ from danlu.core.artifact import remove
 from danlu.core.canonical import plain, to_json
 from danlu.core.errors import RecipeError
 from danlu.core.files import make_dirs, write_atomic
+from danlu.core.settings import Prepared
 from danlu.predictor import Predictor
 from danlu.registry.store import Registry
+from danlu.training.forgetting import Remembered
 from danlu.training.ranks import present
 from danlu.training.teaching import Teaching
 
@@ -42,7 +45,8 @@ class Finetune(Teaching):
     Further inputs are used where the recipe names them: `base: $first` starts from the model of another step, with its
     tokenizer, in the place of a backbone; `teacher: $big` is who `distill` learns from; `before: $old` is the data set
     the model learnt earlier, for `replay` and `ewc`. With `base` and `before` the numbers tell what of it was
-    forgotten, on its validation rows.
+    forgotten, on its validation rows; `remember: [$old, $older]` names more such data sets, and `remember_on: test`
+    looks at the frozen test rows of all of them, before the first step and after the last.
 
     With `folds` no row but the test's is kept from the model: it takes `folds` times as long to train, to answer and on
     the disk. What each row was told by the one model that had not learnt it is kept for `stacking` in a step
@@ -70,6 +74,11 @@ class Finetune(Teaching):
     """Train so many models, each on all rows but those of the test and of one part, which validates it; what answers is
     the mean of their probabilities. For tasks that label texts."""
 
+    remember: tuple[Prepared, ...] = ()
+    """Earlier data sets, `[$old, $older]`: the numbers tell how well each is answered before and after, so what was
+    forgotten. It wants `base`; nothing is learnt from them."""
+    remember_on: Literal["validation", "test"] = "validation"
+    """Which of their rows are asked, and of those of `before`; nothing is chosen by them."""
     teacher_version: str | None = Field(default=None, pattern=r"^[^@\s]+@[0-9]+$")
     """A published version as the teacher, such as `reviews@3`, in place of a step's model."""
 
@@ -86,6 +95,15 @@ class Finetune(Teaching):
             return None
         registry = Registry(out.store)
         return earlier.teacher(registry.open(registry.resolve(self.teacher_version)), data.task.head())
+
+    def remembered(self, inputs: Mapping[str, Artifact]) -> Remembered | None:
+        """`before` and the data sets of `remember`, each once."""
+        names = {artifact.path.resolve(): name.removeprefix("$") for name, artifact in inputs.items()}
+        folders = {names.get(path, path.name): path for path in (Path(one).resolve() for one in self.remember)}
+        if "before" in inputs and (path := inputs["before"].path.resolve()) not in folders.values():
+            folders = {str(inputs["before"].manifest["step"]): path, **folders}
+        asked = "remember" if self.remember else "before"
+        return Remembered.open(folders, self.remember_on, asked) if folders else None
 
     # ---- in folds --------------------------------------------------------------------------------------------------
 

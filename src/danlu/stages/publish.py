@@ -20,7 +20,7 @@ from danlu.core.settings import MetricName
 from danlu.registry import card, facts
 from danlu.registry.metadata import Metadata
 from danlu.registry.store import Registry
-from danlu.registry.versions import Version, check_alias, check_name
+from danlu.registry.versions import Version, check_alias, check_name, relabelled
 
 if TYPE_CHECKING:
     from danlu.core.events import Events
@@ -39,7 +39,8 @@ class Publish(Stage):
 
     What is published is what was measured: where the recipe has a `verify` step every form must have passed it, and
     `require` must hold for every form; `size` for every form that has files, which the one over HTTP has not. Content
-    that is published already, byte for byte, keeps its version and record.
+    that is published already, byte for byte, keeps its version and record. Labels that differ from those of the version
+    before are a warning: whoever calls it may rely on them.
     """
 
     needs: ClassVar[Mapping[str, str]] = {"model": "model", "scores": "scores?", "parity": "parity?"}
@@ -84,6 +85,9 @@ class Publish(Stage):
         if self.alias:
             registry.move(self.name, self.alias, to=version.number, expect=before, why=self.why)
         _tell(version, self.alias, before, events)
+        if warning := _relabelled(registry, version, before):
+            out.notes.append(warning)
+            events.warn(warning)
 
     def check_gates(self, scores: Any, parity: Any, forms: tuple[str, ...]) -> None:
         """Raise GateError, saying everything that is missed, unless all forms passed and every requirement holds."""
@@ -168,6 +172,13 @@ def _tell(version: Version, alias: str | None, before: int | None, events: Event
     moved = f", before to {version.name}@{before}" if before not in (None, version.number) else ""
     points = f"; {version.name}@{alias} points to it{moved}" if alias else ""
     events.note((published if version.created else there) + points)
+
+
+def _relabelled(registry: Registry, version: Version, pointed: int | None) -> str:
+    """What changed in the labels since the version that the alias pointed to, else since the one before; or nothing."""
+    if pointed is None:
+        pointed = max((one.number for one in registry.versions(version.name) if one.number < version.number), default=0)
+    return relabelled(registry.version(version.name, pointed), version) if pointed else ""
 
 
 def _write(version: Version, alias: str | None, out: Draft) -> None:

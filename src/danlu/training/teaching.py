@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -22,6 +20,7 @@ from danlu.contracts import Backbone, Beginning, Example, Head, Method, Metric, 
 from danlu.core.artifact import Artifact
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
+from danlu.training.forgetting import Forgetting, Remembered, judge
 from danlu.training.job import Job, Judge, chosen_device
 from danlu.training.loop import fit, leave
 from danlu.training.randomness import Stream, reseed
@@ -67,6 +66,8 @@ class Teaching(TrainSettings, Stage):
         base = Base.of(inputs["base"].path, place, self.dropout) if "base" in inputs else None
         taught = self.taught(inputs, out, data)
         backbone, processor = self.begin(data, base, taught)
+        if base:
+            self.go_on(base.head, data.task.head(), out, events)
         train, held = (self.examples(data, split, processor, out, events) for split in ("train", "validation"))
         if taught:
             earlier.check_same_inputs(taught, data.task, processor, [data.task.ask(row) for row in data.rows("train")])
@@ -76,8 +77,8 @@ class Teaching(TrainSettings, Stage):
         self.tell_idle(module, backbone, out, events)
         lr = self.lr or self.own_rate(module, fresh) * self.optimizer.lr_scale
         method = method.resolve(fresh)
-        forgetting = self.forgetting(data, old, base, backbone, processor)
-        known = forgetting.measure(module, torch.device("cpu")) if forgetting else 0.0
+        forgetting = self.forgetting(data, inputs, base, backbone, processor, events)
+        known = forgetting.measure(module) if forgetting else {}
         module = method.wrap(module)
         method.begin(module, Beginning(data.task.head(), processor, train, held))
 
@@ -112,8 +113,7 @@ class Teaching(TrainSettings, Stage):
         if fitted.resumed_at is not None:
             out.notes.append(f"resumed at step {fitted.resumed_at} of {fitted.numbers['steps_planned']}")
         if forgetting:
-            after = forgetting.measure(job.module.cpu(), torch.device("cpu"))
-            self.tell_forgetting(str(inputs["before"].manifest["step"]), forgetting, known, after, out, events)
+            forgetting.tell(known, job.module.cpu(), out, events)
         if method.trains:
             (out.path / "curves.svg").write_text(picture(fitted.numbers, alone=True), encoding="utf-8")
         self.save(out, job, judging.tuned(asked(job.module.cpu()), job.task, data))
@@ -130,6 +130,13 @@ class Teaching(TrainSettings, Stage):
 
     def finish(self, out: Draft) -> None:
         """The model is written."""
+
+    def remembered(self, inputs: Mapping[str, Artifact]) -> Remembered | None:
+        """The earlier data sets of which is told what was forgotten."""
+        if "before" not in inputs:
+            return None
+        before = inputs["before"]
+        return Remembered.open({str(before.manifest["step"]): before.path}, "validation", "before")
 
     # ---- the parts -------------------------------------------------------------------------------------------------
 
@@ -152,6 +159,18 @@ class Teaching(TrainSettings, Stage):
         if taught and isinstance(taught.processor, backbone.processor_class):
             return backbone, taught.processor
         return backbone, backbone.learn(data.task.material(row) for row in data.each("train"))
+
+    def go_on(self, base: Head, head: Head, out: Draft, events: Events) -> None:
+        """A note where the model that is gone on from has other labels.
+
+        Raises DataError where a technique holds on to its answers.
+        """
+        for one in self.techniques:
+            if "base" in one.inputs:
+                earlier.check_head(base, head, "base")
+        if told := earlier.tell_new_labels(base, head):
+            out.notes.append(told)
+            events.note(told)
 
     def start(self, source: Base | Backbone, head: Head, processor: Processor) -> tuple[nn.Module, list[str]]:
         """The module before its first step, the same each time, and the names of its weights that are random."""
@@ -224,24 +243,31 @@ class Teaching(TrainSettings, Stage):
         if self.watch.of != "answers":
             what = f"{self.watch.name} is no metric of answers, so it does not tell which weights are best"
             raise RecipeError(what, where="watch", do="watch=accuracy, or another metric of answers")
-        return _judge(self.watch, data, backbone, processor)
+        return judge(self.watch, data, "validation", backbone, processor)
 
     def forgetting(
-        self, data: DataSet, old: DataSet | None, base: Base | None, backbone: Backbone, processor: Processor
-    ) -> Judge | None:
-        """How well earlier rows are answered; None where the model did not learn them. Raises DataError."""
-        if old is None:
-            return None
-        earlier.check_head(old.task.head(), data.task.head(), "before")
-        if base is None or base.head != data.task.head():
-            return None
-        return _judge(self.watch or judging.choose_metrics(None, old.task)[0][0], old, backbone, processor)
+        self,
+        data: DataSet,
+        inputs: Mapping[str, Artifact],
+        base: Base | None,
+        backbone: Backbone,
+        processor: Processor,
+        events: Events,
+    ) -> Forgetting | None:
+        """How well earlier rows are answered; None where there are none, or the model did not learn them.
 
-    def tell_forgetting(self, step: str, judge: Judge, known: float, after: float, out: Draft, events: Events) -> None:
-        """`numbers["forgetting"]`: the metric on the earlier validation rows before and after, and what was lost."""
-        lost = known - after if judge.better == "higher" else after - known
-        out.numbers["forgetting"] = {step: {"metric": judge.name, "before": known, "after": after, "lost": lost}}
-        events.note(f"{judge.name} on the validation rows of {step}: {known:.4f} before, {after:.4f} after")
+        Raises DataError for earlier data of other labels, RecipeError where what can't have been learnt is asked about.
+        """
+        remembered = self.remembered(inputs)
+        if remembered is None:
+            return None
+        remembered.check(data, events)
+        if base is not None and base.head == data.task.head():
+            return remembered.judges(self.watch, backbone, processor)
+        if remembered.asked == "remember":
+            what = "what is forgotten is told of a model that is gone on from, with the labels that it has"
+            raise RecipeError(what, where="remember", do="base: $step of a model of these labels, or remember=[]")
+        return None
 
     def check_merge(self) -> None:
         """Raise RecipeError where parts are to go into the weights and the method has none that can."""
@@ -261,15 +287,3 @@ class Teaching(TrainSettings, Stage):
             bundle.save(out.path / "merged", module=method.merge(module), **common)
             forms["merged"] = bundle.FormSpec(of="trained", exact=True, tolerance=method.tolerance)
         bundle.Forms.write(out.path, forms, default=list(forms)[-1])
-
-
-def _judge(metric: Metric, data: DataSet, backbone: Backbone, processor: Processor) -> Judge:
-    """A metric of a module's answers to the validation rows of a data set."""
-    inputs, gold = data.judged("validation")
-
-    def measure(module: nn.Module, device: torch.device) -> float:
-        answers = Predictor(TorchForm(module, backbone, str(device)), data.task, processor)(inputs)
-        value = metric.value(metric.read(answers, gold), np.ones(len(gold)))
-        return float(value["value"] if isinstance(value, dict) else value)
-
-    return Judge(metric.name, metric.better, measure)

@@ -10,6 +10,7 @@ import torch
 from danlu import bundle
 from danlu.blocks import beam, decoder_cache, masking, spans
 from danlu.blocks.pairs import after
+from danlu.blocks.pairs import end as end_of
 from danlu.blocks.tensors import to_torch
 from danlu.blocks.text_distance import distance
 from danlu.blocks.torch_form import TorchForm
@@ -117,6 +118,38 @@ def test_a_beam_finds_what_greed_misses():
     assert run(2)["confidence"] == pytest.approx((0.45 * 0.9) ** 0.5, abs=1e-4)
     assert beam.Beginning((0, 1, 1, 1, 1), 4.0).score(1.0) > beam.Beginning((0, 1), 3.0).score(1.0)
     assert beam.Beginning((0, 1, 1, 1, 1), 4.0).score(0.0) < beam.Beginning((0, 1), 3.0).score(0.0)
+
+
+def written(task, x, processor, shares, other):
+    """The answer of a task where `shares` tells how likely tokens are after those written, `other` after any others."""
+    talk, outputs = task.answer(x, processor), None
+    try:
+        while True:
+            examples, outputs = talk.send(outputs), []
+            for example in examples:
+                logits = np.full((1, processor.size), -30.0)
+                for token, share in shares.get(tuple(example.inputs["decoder_input_ids"].tolist()[1:]), other).items():
+                    logits[0, token] = np.log(share)
+                outputs.append({"logits": logits})
+    except StopIteration as stop:
+        return stop.value
+
+
+def test_the_length_penalty_changes_which_text_is_chosen(translator):
+    """Of `a` (likelihood 0.55, two tokens with its end) and `a b` (0.405, three), by the option and by the request."""
+    processor, end = translator.processor, end_of(translator.processor)
+    a, b, c = processor.ids("eine graue Katze")[:3]
+    shares = {(): {a: 1.0}, (a,): {end: 0.55, b: 0.45}, (a, b): {end: 0.9, c: 0.1}}
+    short, long = (processor.text(ids) for ids in ([a], [a, b]))
+    assert short != long
+
+    def text(x="x", **options):
+        return written(Seq2seq(beams=2, **options), x, processor, shares, {end: 1.0})["text"]
+
+    assert text(length_penalty=0.0) == text() == short
+    assert text(length_penalty=5.0) == long
+    assert text({"text": "x", "length_penalty": 5}) == long
+    assert text({"text": "x", "length_penalty": 0}, length_penalty=5.0) == short
 
 
 def test_one_beam_says_its_text_in_pieces(translator):

@@ -200,13 +200,20 @@ def test_less_is_forgotten():
         assert forgetful((technique,)) > plain + 0.05, technique
 
 
-@pytest.mark.parametrize(("name", "needed"), [("replay", "before"), ("ewc", "before"), ("lwf", "base")])
-def test_check_tells_which_input_the_step_lacks(tmp_path, name, needed):
+@pytest.mark.parametrize(
+    ("name", "needed", "also"),
+    [
+        ("replay", "before: $data", ""),
+        ("ewc", "before: $data", ", base: $first"),
+        ("ewc", "base: $first", ", before: $data"),
+        ("lwf", "base: $first", ""),
+    ],
+)
+def test_check_tells_which_input_the_step_lacks(tmp_path, name, needed, also):
     steps = "data: {do: prepare, source: synthetic, task: text_classification}\n  first: {do: finetune}\n"
-    path = tmp_path / "x.yaml"
-    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}]}}\n")
-    with pytest.raises(RecipeError, match=f"{name} wants the step's input `{needed}`"):
+    path, (need, _, given) = tmp_path / "x.yaml", needed.partition(": ")
+    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}]{also}}}\n")
+    with pytest.raises(RecipeError, match=f"{name} wants the step's input `{need}`"):
         recipe.load(path)
-    given = {"before": "$data", "base": "$first"}[needed]
-    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}], {needed}: {given}}}\n")
-    assert recipe.load(path).steps[-1].inputs[needed] == given[1:]
+    path.write_text(f"name: x\nsteps:\n  {steps}  second: {{do: finetune, techniques: [{name}]{also}, {needed}}}\n")
+    assert recipe.load(path).steps[-1].inputs[need] == given[1:]

@@ -26,7 +26,7 @@ class EWC(Technique):
     (`base: $first`). It takes the memory of two more copies of the trained weights.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("before",)
+    inputs: ClassVar[tuple[str, ...]] = ("base", "before")
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
 
     strength: float = Field(default=1e6, gt=0)
