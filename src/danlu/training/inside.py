@@ -21,7 +21,7 @@ class Inside:
         self._lent: dict[str, str] = {}
 
     def layers(self, technique: Technique) -> Layers:
-        """The layers of the trained model. Raises RecipeError for a second listener, and where weights are shared out."""
+        """The trained model's layers. Raises RecipeError for a second listener, and where weights are shared out."""
         run = self._run
         if run.ranks.sharded:
             what = f"{technique.name} looks at layers, of which each rank holds a share"

@@ -212,7 +212,7 @@ def test_a_resumed_training_ends_the_same(tmp_path, options):
         if run.step == 3:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(BaseException, match=""):
+    with pytest.raises(KeyboardInterrupt):
         run((See(stop),), work=tmp_path)
     heard = []
     again = run((See(lambda run: heard.append(run.step)),), work=tmp_path)
