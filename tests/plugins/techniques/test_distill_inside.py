@@ -24,6 +24,8 @@ HEAD = Head("input", 3, ("one", "two", "three"))
 def made(layers=2, width=16, heads=2, seed=0, kind="bert", dropout=0.0, head=HEAD):
     torch.manual_seed(seed)
     shape = {"num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads, "vocab_size": 24}
+    if kind == "modernbert":
+        shape |= {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
     if kind != "gpt2":
         shape |= {"intermediate_size": 2 * width, "max_position_embeddings": 24}
     model = hf.from_scratch(kind, head, 0, dropout=dropout, **shape)
@@ -237,7 +239,7 @@ class _Bert:
         return [model.get_input_embeddings()]
 
 
-@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+@pytest.mark.parametrize("kind", ["roberta", "gpt2", "llama", "modernbert"])
 def test_other_families_learn_too(kind):
     ends = [
         weights(learnt((Distill(features=features),), made(seed=1, kind=kind), made(4, seed=2, kind=kind)))
@@ -246,12 +248,22 @@ def test_other_families_learn_too(kind):
     assert not torch.allclose(ends[0], ends[1], atol=1e-4)
 
 
+def test_a_transformer_of_pictures_gives_its_hidden_states():
+    shape = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    model = hf.from_scratch("vit", HEAD, image_size=8, patch_size=4, num_channels=1, **shape)
+    layers = inner.Layers(model, "it")
+    layers.listen(["hidden.0", "hidden.2"])
+    model.train()(pixel_values=torch.zeros(2, 1, 8, 8))
+    assert layers.gives == ("hidden",)
+    assert [tensor.shape for tensor in layers.found.values()] == [(2, 5, 16), (2, 5, 16)]
+
+
 def test_who_gives_nothing_is_told():
     def logits_alone(**inputs):
         return {"logits": torch.zeros(len(inputs["input_ids"]), 3)}
 
     technique = Distill(features={"attention": 1.0})
-    with pytest.raises(RecipeError, match=r"the teacher gives no attention, it gives logits$"):
+    with pytest.raises(RecipeError, match=r"gives no attention, it gives logits(?! and)"):
         trained(made(), texts(), (technique,), beside={"teacher": logits_alone})
     foreign = made(seed=2)
     foreign.set_attn_implementation("eager")
