@@ -239,6 +239,14 @@ class Technique(Plugin):
     inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs that its step must name, such as `before`."""
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it looks at what the layers of models beside give, so that these must be torch modules."""
+        return False
+
+    def open(self, run: Any) -> None:
+        """Once, before any technique's `start`: listen to layers and lend the model parts, by `run.inside`."""
+
     def start(self, run: Any) -> None:
         """Once, before what a checkpoint brings is restored."""
 

@@ -159,6 +159,27 @@ def test_a_teacher_of_another_vocabulary_is_refused(run, bert):
         run(taught, dataset=data, teacher=counting)
 
 
+def test_layers_of_another_width_teach_and_leave_no_trace(run, bert):
+    """What drew the student's hidden states to the teacher's is not in the model that is saved."""
+    data, first = bert
+    features = {"distill": {"features": {"hidden": 1.0, "attention": 1.0}}}
+    chosen = {"backbone": {"bert": "mini"}, "steps": 2, "precision": "fp32"}
+    models = [run(Finetune(**chosen, techniques=[one]), dataset=data, teacher=first) for one in (features, "distill")]
+    inside, plain = (bundle.load_module(m.path / "trained")[0].state_dict() for m in models)
+    assert inside.keys() == plain.keys()
+    assert any(not torch.allclose(inside[name], plain[name], atol=1e-5) for name in inside)
+
+
+def test_a_teacher_without_such_layers_is_told_by_its_trained_form(run, digits, small):
+    data, _ = digits
+    with pytest.raises(RecipeError, match="the teacher gives no hidden, it gives logits"):
+        run(student(techniques=[{"distill": {"features": {"hidden": 1.0}}}]), dataset=data, teacher=small)
+    forms = Forms.open(small.path)
+    only = Forms(small.path, forms.default, {name: spec for name, spec in forms.specs.items() if name != "trained"})
+    with pytest.raises(RecipeError, match="gives only logits, its layers can't be asked: it has the forms"):
+        earlier._with_layers(only)
+
+
 RECIPE = """
 name: x
 steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from torch import nn
 from danlu import bundle
 from danlu.blocks import label_sets, merging, weights
 from danlu.blocks.tensors import tensor, to_numpy
+from danlu.blocks.torch_form import TorchForm
 from danlu.contracts import Arrays, Backbone, Head, Processor, Task
 from danlu.core.errors import DataError, RecipeError
 from danlu.predictor import Predictor
@@ -89,12 +90,24 @@ def _dropping(backbone: Backbone, rate: float) -> Backbone:
     return backbone.model_copy(update={"dropout": rate})
 
 
-def teacher(folder: Path, head: Head) -> Predictor:
-    """The default form of a model's folder. Raises DataError when it answers with other labels."""
+def teacher(folder: Path, head: Head, *, inside: bool = False) -> Predictor:
+    """The default form of a model's folder; `inside` its layers, too, so one that is a torch module.
+
+    Raises DataError when it answers with other labels, RecipeError when layers are wanted and no form has them.
+    """
     forms = bundle.Forms.open(folder)
-    found = bundle.load(forms.folder(forms.default))
+    name = _with_layers(forms) if inside else forms.default
+    found = bundle.load(forms.folder(name))
     check_head(found.task.head(), head, "teacher")
     return found
+
+
+def _with_layers(forms: bundle.Forms) -> str:
+    for name in dict.fromkeys((forms.default, "merged", "trained")):
+        if name in forms.names and bundle.describe(forms.folder(name)).form.name == "torch":
+            return name
+    what = f"it gives only logits, its layers can't be asked: it has the forms {', '.join(forms.names)}"
+    raise RecipeError(what, where="teacher", do="leave `features` out, or name a teacher with its form `trained`")
 
 
 def check_head(theirs: Head, ours: Head, where: str) -> None:
@@ -149,12 +162,18 @@ def check_same_inputs(found: Predictor, task: Task, processor: Processor, inputs
             raise DataError(what, where="teacher", do=do)
 
 
-def beside(found: Predictor) -> Callable[..., Arrays]:
+class Beside:
     """A model as one that is asked beside the trained one: tensors in, tensors out, whatever runs it."""
 
-    def ask(**inputs: torch.Tensor) -> Arrays:
-        device = next(iter(inputs.values())).device
-        said = found.form.forward(to_numpy(inputs))
-        return {name: tensor(array, device) for name, array in said.items()}
+    def __init__(self, found: Predictor) -> None:
+        self._form = found.form
 
-    return ask
+    @property
+    def module(self) -> nn.Module | None:
+        """The torch module, where there is one."""
+        return self._form.module if isinstance(self._form, TorchForm) else None
+
+    def __call__(self, **inputs: torch.Tensor) -> Arrays:
+        device = next(iter(inputs.values())).device
+        said = self._form.forward(to_numpy(inputs))
+        return {name: tensor(array, device) for name, array in said.items()}

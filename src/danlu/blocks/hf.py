@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not
 from danlu.blocks import encoder_decoder, hidden_squares, lm_heads
 from danlu.blocks.attention import attend, attend_once
 from danlu.blocks.dropout import use_dropout
+from danlu.blocks.inner import ear
 from danlu.blocks.pooled import pool
 from danlu.blocks.unpadded import skip_padding
 from danlu.contracts import Head
@@ -271,6 +272,9 @@ class _FirstTokenAttention(BertSelfAttention):
     """
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_: Any) -> Any:  # type: ignore[override]
+        if _heard(self):
+            return super().forward(hidden_states, attention_mask)
+
         def heads(projected: Tensor) -> Tensor:
             return projected.view(*projected.shape[:2], -1, self.attention_head_size).transpose(1, 2)
 
@@ -286,6 +290,12 @@ class _FirstTokenAttention(BertSelfAttention):
         return mixed.flatten(2), None
 
 
+def _heard(layer: nn.Module) -> bool:
+    """Whether somebody looks at all tokens of the layer."""
+    heard = ear(layer)
+    return heard is not None and heard.awake(layer)
+
+
 def _plain(layer: nn.Module) -> bool:
     """Whether a layer is a product with its weight and nothing besides."""
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
@@ -293,7 +303,7 @@ def _plain(layer: nn.Module) -> bool:
 
 class _FirstTokenOutput(BertSelfOutput):
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        mixed: Tensor = super().forward(hidden_states, input_tensor[:, :1])
+        mixed: Tensor = super().forward(hidden_states, input_tensor if _heard(self) else input_tensor[:, :1])
         return mixed
 
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.inner import ear
+
 WORTH = 0.1
 """The share of padding from which on a batch is computed without."""
 _WIDEST = 4.0
@@ -77,7 +79,7 @@ def skip_padding(model: nn.Module, first: int) -> None:
 
     The attention of its layers must hand `row` on to `Row.attend`. `first` is the position of a text's first token.
     Batches are padded as ever where there is little padding, outside training, and where others reach into the body:
-    by a hook before it, or one on its embeddings, whose vectors techniques look at.
+    by a hook before it, or one on its embeddings, whose vectors techniques look at, or by listening to its layers.
     """
     body: Any = getattr(model, str(model.base_model_prefix))
 
@@ -104,7 +106,9 @@ def _pays(mask: Tensor) -> bool:
 
 
 def _reached_into(body: Any) -> bool:
-    return len(body._forward_pre_hooks) > 1 or len(body.get_input_embeddings()._forward_hooks) > 0
+    return (
+        len(body._forward_pre_hooks) > 1 or len(body.get_input_embeddings()._forward_hooks) > 0 or ear(body) is not None
+    )
 
 
 def _padded_again(_: nn.Module, __: Any, named: dict[str, Any], output: Any) -> None:

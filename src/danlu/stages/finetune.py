@@ -89,12 +89,14 @@ class Finetune(Teaching):
         if len(given) > 1 or (given and not wanted):
             what = "there are two teachers" if len(given) > 1 else "nothing in this step learns from a teacher"
             raise RecipeError(what, where=given[-1], do="leave it out, or add `distill` to the techniques")
+        inside = any(one.looks_inside for one in self.techniques)
         if "teacher" in inputs:
-            return earlier.teacher(inputs["teacher"].path, data.task.head())
+            return earlier.teacher(inputs["teacher"].path, data.task.head(), inside=inside)
         if not self.teacher_version:
             return None
         registry = Registry(out.store)
-        return earlier.teacher(registry.open(registry.resolve(self.teacher_version)), data.task.head())
+        found = registry.open(registry.resolve(self.teacher_version))
+        return earlier.teacher(found, data.task.head(), inside=inside)
 
     def remembered(self, inputs: Mapping[str, Artifact]) -> Remembered | None:
         """`before` and the data sets of `remember`, each once."""

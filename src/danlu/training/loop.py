@@ -1,6 +1,6 @@
 """The training loop: one function, to be read from top to bottom.
 
-Techniques speak at named moments, in the order of the recipe: `start`, `draw`, `vary`, `loss`, `backward`,
+Techniques speak at named moments, in the order of the recipe: `open`, `start`, `draw`, `vary`, `loss`, `backward`,
 `after_backward`, `before_step`, `after_step`, `answering`, `finish`. Nothing random is saved: every step reseeds
 torch, numpy and `random` from (seed, step), so a training that was killed goes on from its last checkpoint as if
 nothing had happened.
@@ -60,6 +60,8 @@ def fit(job: Job) -> Fitted:
     if saved:
         run.recall(saved)
     for technique in run.techniques:
+        technique.open(run)
+    for technique in run.techniques:
         technique.start(run)
     if saved:
         run.restore(saved)
@@ -68,7 +70,8 @@ def fit(job: Job) -> Fitted:
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
     full = guards.memory_faults(run.settings.size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
-    with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), closing(run.embedded):
+    ears = closing(run.embedded), closing(run.inside)
+    with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), ears[0], ears[1]:
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step, *job.ranks.own)
@@ -98,6 +101,7 @@ def fit(job: Job) -> Fitted:
 
     for technique in run.techniques:
         technique.finish(run)
+    run.inside.take_back()
     _end(run, own, before)
     guards.check_moved(before, run.changing(), run.moved)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))

@@ -19,6 +19,7 @@ from danlu.training.batches import Feed, sorted_batches
 from danlu.training.checkpoint import State, copied
 from danlu.training.embedded import Embedded
 from danlu.training.groups import groups
+from danlu.training.inside import Inside
 from danlu.training.job import Job, chosen_device, planned_steps
 from danlu.training.precision import Precision, autocast
 from danlu.training.pulse import Pulse
@@ -59,17 +60,16 @@ class Run:
         self.model.train()
         self.turns = job.task.turns(self.model)
         self._plan_steps()
-        self._plan_moves()
+        self.plan_moves()
         self.pulse = Pulse(job.events, self.steps, self.device)
         self.step, self.turn, self.lr = 0, self.turns[0], 0.0
         self.chosen: list[int] = []
         self.batch: Batch = Batch({}, {}, ())
         self.outputs: Arrays = {}
-        self.embedded = Embedded()
+        self.embedded, self.inside = Embedded(), Inside(self)
         self.total, self.divisor = 0.0, 0.0
-        self._said = torch.zeros(())
+        self._said, self._moved = torch.zeros(()), True
         self._norm: Tensor | None = None
-        self._moved = True
         self._kept: dict[str, dict[str, Any]] = {}
 
     def _models_beside(self) -> dict[str, Callable[..., Arrays]]:
@@ -97,7 +97,7 @@ class Run:
         every = settings.evaluate_every or max(self.feed.per_epoch, -(-self.steps // 10))
         self.watch = Watch(every, self.steps, self.job.judge.better if self.job.judge else "lower", settings.patience)
 
-    def _plan_moves(self) -> None:
+    def plan_moves(self) -> None:
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self.scaling = Scaling(self.device, self.techniques) if self.precision == "fp16" and not self.taught else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)

@@ -97,7 +97,7 @@ class Teaching(TrainSettings, Stage):
             techniques=(*method.techniques(), *self.techniques),
             backbone=backbone,
             judge=self.judge(data, backbone, processor),
-            beside={"teacher": earlier.beside(taught)} if taught else {},
+            beside={"teacher": earlier.Beside(taught)} if taught else {},
             before=self.examples(old, "train", processor, out, events) if old else (),
             seed=self.seed,
             work=out.work,

@@ -28,7 +28,7 @@ def told(techniques, module=None, train=None, **options):
 
 
 def teacher(x):
-    return {"logits": torch.stack([x[:, 0], x[:, 1] * 3, -x[:, 2]], -1), "hidden": x * 2}
+    return {"logits": torch.stack([x[:, 0], x[:, 1] * 3, -x[:, 2]], -1), "inner": x * 2}
 
 
 def kl(said, taught, temperature):
@@ -57,18 +57,18 @@ def test_several_labels_are_taught_each_by_itself():
         torch.testing.assert_close(loss, wanted, atol=1e-5, rtol=1e-4)
 
 
-class Hidden(Flat):
+class Inner(Flat):
     def forward(self, x):
-        return {**super().forward(x), "hidden": x}
+        return {**super().forward(x), "inner": x}
 
 
-def test_hidden_states_are_taught_where_both_have_them():
-    plain = told((Distill(),), Hidden(4), beside={"teacher": teacher})
-    both = told((Distill(features={"hidden": 0.5}),), Hidden(4), beside={"teacher": teacher})
+def test_further_outputs_are_taught_where_both_have_them():
+    plain = told((Distill(),), Inner(4), beside={"teacher": teacher})
+    both = told((Distill(features={"inner": 0.5}),), Inner(4), beside={"teacher": teacher})
     for (batch, _, less), (_, _, more) in zip(plain, both, strict=True):
         torch.testing.assert_close(more - less, 0.5 * batch.inputs["x"].square().mean(1))
     with pytest.raises(RecipeError, match=r"there are: logits \(6, 3\)"):
-        told((Distill(features={"hidden": 0.5}),), beside={"teacher": teacher})
+        told((Distill(features={"inner": 0.5}),), beside={"teacher": teacher})
 
 
 def test_what_a_teacher_says_is_mixed_as_labels_are():
