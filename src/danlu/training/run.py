@@ -53,7 +53,7 @@ class Run:
         self.beside = self._models_beside()
         if self.ranks.sharded:
             turns = len(job.task.turns(self.model))
-            guards.check_shared(self.techniques, turns, self.settings.optimizer.name, self.model)
+            guards.check_shared(self.techniques, turns, self.settings.optimizer, self.model)
             self.model = sharded.cut(self.model, self.ranks.world, self.device)
             self.on += ", sharded"
         self.model.train()
@@ -98,6 +98,7 @@ class Run:
         self.watch = Watch(every, self.steps, self.job.judge.better if self.job.judge else "lower", settings.patience)
 
     def _plan_moves(self) -> None:
+        guards.check_method(self.techniques, self.job.method)
         guards.check_techniques(self.techniques, descends=self.taught is None)
         self.scaling = Scaling(self.device, self.techniques) if self.precision == "fp16" and not self.taught else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
