@@ -96,16 +96,22 @@ def _of_methods(methods: list[plugin.Entry]) -> str:
         facts = ("modality", "head", "answer", "layers")
         cells = [", ".join(entry.wants.get(fact, ["any"])) for fact in facts]
         rows.append(_row([f"`{entry.name}`", *cells, *_of_run(entry)]))
-    wholly = [f"`{entry.name}`" for entry in _own("optimizers") if entry.facts["unshared"]]
+    whole = _names([entry.name for entry in _own("optimizers") if entry.facts["unshared"]])
+    free = _names([entry.name for entry in methods if "learning" not in entry.wants])
     still = [
         f"`{entry.name}` with `{option}: {json.dumps(value)}`"
         for entry in methods
         for option, value in (entry.facts["nothing_when"] or {}).items()
     ]
+    less = [
+        f" `{entry.name}` with `{option}: {json.dumps(value)}` gives {fact} = {gives}."
+        for entry in methods
+        for option, value, fact, gives in entry.facts["gives_when"]
+    ]
     told = [
-        "What `danlu check` refuses in a step that trains. All but `full` want a backbone that descends a gradient. "
-        f"In several processes no `folds` are trained, and with `--shard` not by {', '.join(wholly)}. "
-        f"Nothing is trained, and no technique goes along, with {', '.join(still)}."
+        f"What `danlu check` refuses in a step that trains. All but {free} want a backbone that descends a gradient. "
+        f"In several processes `folds` is refused, and with `--shard` the optimizer {whole}. "
+        f"{', '.join(still)} trains nothing, and goes with no technique.{''.join(less)}"
     ]
     return "\n".join([*told, "", *rows])
 

@@ -9,11 +9,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conformance.suite import options
-from technique_toys import Frames, Tones
-
 from danlu.core import plugin
 from danlu.core.errors import DanluError
 from danlu.core.launch import Place
@@ -24,6 +23,7 @@ from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.testing import partners
 from danlu.testing.bag import Bag
 from danlu.training.ranks import joined, present
+from technique_toys import Frames, Tones
 
 
 def trial(case, folder):

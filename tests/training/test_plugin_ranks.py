@@ -3,9 +3,9 @@
 import plugin_ranks
 import pytest
 from rank_toys import together
-from tiny_models import write_tiny_bert, write_tiny_language_model
 
 from danlu.core import moments, plugin
+from tiny_models import write_tiny_bert, write_tiny_language_model
 
 OPTIONS = {"lora": "quantized=int8", "dora": "quantized=int8"}
 

@@ -90,4 +90,4 @@ def in_shares(techniques: Named) -> Iterator[Refusal]:
                 f"{name} may look at weights or gradients at `{found[0]}`, and with --shard each rank holds a share of "
                 "them"
             )
-            yield Refusal(name, what, f"{WHOLE} leave it out")
+            yield Refusal(name, what, f"{WHOLE} leave {name} out")

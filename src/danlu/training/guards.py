@@ -35,14 +35,15 @@ def _refuse(refusals: Iterable[moments.Refusal]) -> None:
         raise RecipeError(refusal.what, where=f"techniques.{refusal.name}", do=refusal.do)
 
 
-def check_techniques(techniques: Sequence[Technique], *, descends: bool) -> None:
+def check_techniques(techniques: Sequence[Technique], method: Method | None = None, *, descends: bool) -> None:
     """Raise RecipeError for techniques that can't do what they promise: two replacing one pass, or no gradient."""
+    _check_method(techniques, method)
     _refuse(moments.against_each_other(_named(techniques)))
     if not descends:
         _refuse(moments.without_gradients(_named(techniques)))
 
 
-def check_method(techniques: Sequence[Technique], method: Method | None) -> None:
+def _check_method(techniques: Sequence[Technique], method: Method | None) -> None:
     """Raise RecipeError for a technique that wants another kind of method, which `danlu check` tells of a recipe."""
     for technique in techniques:
         for fact, wanted in technique.wants.items():

@@ -98,8 +98,7 @@ class Run:
         self.watch = Watch(every, self.steps, self.job.judge.better if self.job.judge else "lower", settings.patience)
 
     def _plan_moves(self) -> None:
-        guards.check_method(self.techniques, self.job.method)
-        guards.check_techniques(self.techniques, descends=self.taught is None)
+        guards.check_techniques(self.techniques, self.job.method, descends=self.taught is None)
         self.scaling = Scaling(self.device, self.techniques) if self.precision == "fp16" and not self.taught else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)
