@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import typer
 
 from danlu.cli.catalogue import default_words, needs
 from danlu.cli.main import app
-from danlu.core import plugin
+from danlu.core import moments, plugin
 from danlu.core.wording import words
 
 TARGET = Path(__file__).with_name("reference.md")
@@ -20,10 +21,10 @@ def reference() -> str:
     """The whole page."""
     parts = ["# Reference", "Made from the code by `make docs`; do not edit.", "## Commands", *_commands()]
     for family in plugin.families():
-        found = [entry for entry in plugin.entries(family) if entry.origin == "danlu"]
+        found = _own(family)
         if found:
             parts.append(f"## {family}")
-            parts += [_compatibility(found)] if family == "techniques" else []
+            parts += [_TABLES[family](found)] if family in _TABLES else []
             parts += [part for entry in found for part in _plugin(entry)]
     return "\n\n".join(parts) + "\n"
 
@@ -63,20 +64,84 @@ def _plugin(entry: plugin.Entry) -> list[str]:
 
 
 def _compatibility(techniques: list[plugin.Entry]) -> str:
-    """Which technique goes with which tasks, what its step must name, and which others it refuses; from their facts."""
-    rows = ["| technique | inputs | answers | its step names | not beside |", "| --- | --- | --- | --- | --- |"]
+    """Which technique goes with what, as their facts and those of the methods say; `danlu check` reads the same."""
+    methods = _own("methods")
+    columns = ["technique", "inputs", "answers", "methods", "precision", "`--nproc`", "`--shard`", "its step names"]
+    rows = [_row([*columns, "not beside"]), _row(["---"] * 9)]
     for entry in techniques:
         kinds = [", ".join(entry.wants.get(fact, ["any"])) for fact in ("modality", "answer")]
+        without = [method.name for method in methods if _never_trains(method) or not _go_together(entry, method)]
         named = [*entry.facts["inputs"], *(name for name in entry.facts["beside"] if name != "reference")]
         against = [other.name for other in techniques if other is not entry and not _go_together(entry, other)]
-        cells = [f"`{entry.name}`", *kinds, *(", ".join(f"`{name}`" for name in names) for names in (named, against))]
-        rows.append("| " + " | ".join(cells) + " |")
-    told = (
-        "All go with every method and with both precisions, and with every backbone that descends a gradient; `mixup` "
-        "of texts and the adversaries want one with embeddings. What stands under *not beside*, and a step that names "
-        "less than it must, is refused by `danlu check`."
-    )
-    return "\n".join([told, "", *rows])
+        cells = [f"all but {_names(without)}" if without else "all", *_of_run(entry), _names(named), _names(against)]
+        rows.append(_row([f"`{entry.name}`", *kinds, *cells]))
+    return "\n".join([_OF_TECHNIQUES, "", *rows])
+
+
+_OF_TECHNIQUES = (
+    "Every technique goes with every backbone that descends a gradient, and no other; `mixup` of texts and the "
+    "adversaries want one with embeddings, `r_drop` one with dropout. `danlu check` refuses what the table does: what "
+    "stands under *not beside*, what it leaves out, and a step that names less than it must. What it says of "
+    "`--nproc` (several processes) and `--shard` (each holds a share of the weights) is refused when `danlu run` "
+    "starts, by `danlu plan`, and by `danlu check` with the same options. How it was tried: "
+    "[techniques.md](techniques.md)."
+)
+
+
+def _of_methods(methods: list[plugin.Entry]) -> str:
+    """Which method goes with what, as their facts say."""
+    columns = ["method", "inputs", "heads", "answers", "layers", "precision", "`--nproc`", "`--shard`"]
+    rows = [_row(columns), _row(["---"] * len(columns))]
+    for entry in methods:
+        facts = ("modality", "head", "answer", "layers")
+        cells = [", ".join(entry.wants.get(fact, ["any"])) for fact in facts]
+        rows.append(_row([f"`{entry.name}`", *cells, *_of_run(entry)]))
+    whole = _names([entry.name for entry in _own("optimizers") if entry.facts["unshared"]])
+    free = _names([entry.name for entry in methods if "learning" not in entry.wants])
+    still = [
+        f"`{entry.name}` with `{option}: {json.dumps(value)}`"
+        for entry in methods
+        for option, value in (entry.facts["nothing_when"] or {}).items()
+    ]
+    less = [
+        f" `{entry.name}` with `{option}: {json.dumps(value)}` gives {fact} = {gives}."
+        for entry in methods
+        for option, value, fact, gives in entry.facts["gives_when"]
+    ]
+    told = [
+        f"What `danlu check` refuses in a step that trains. All but {free} want a backbone that descends a gradient. "
+        f"In several processes `folds` is refused, and with `--shard` the optimizer {whole}. "
+        f"{', '.join(still)} trains nothing, and goes with no technique.{''.join(less)}"
+    ]
+    return "\n".join([*told, "", *rows])
+
+
+def _of_run(entry: plugin.Entry) -> list[str]:
+    """What a method or technique says of precision, of several processes, and of shares of the weights."""
+    if _never_trains(entry):
+        return ["–", "–", "–"]
+    one = [(entry.name, entry.facts["moments"])]
+    precision = "fp32, bf16" if any(moments.in_fp16(one)) else "fp32, bf16, fp16"
+    ranks = not any(moments.in_ranks(one, 2))
+    shares = ranks and not any(moments.in_shares(one))
+    whole = ", ".join(f"without `{option}`" for option in entry.facts.get("whole_with", ()))
+    return [precision, "yes" if ranks else "no", (whole or "yes") if shares else "no"]
+
+
+def _own(family: str) -> list[plugin.Entry]:
+    return [entry for entry in plugin.entries(family) if entry.origin == "danlu"]
+
+
+def _never_trains(entry: plugin.Entry) -> bool:
+    return entry.facts.get("nothing_when") == {}
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _go_together(one: plugin.Entry, other: plugin.Entry) -> bool:
@@ -95,6 +160,8 @@ def _option(entry: plugin.Entry, name: str) -> str:
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
+
+_TABLES = {"techniques": _compatibility, "methods": _of_methods}
 
 if __name__ == "__main__":
     TARGET.write_text(reference(), encoding="utf-8")

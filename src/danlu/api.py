@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from danlu import recipe as recipes
 from danlu.core import launch, machine, plugin
 from danlu.core.artifact import Artifact, Store
 from danlu.core.document import nearest
-from danlu.core.errors import Fault, RecipeError, RecipeFaults
+from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.events import Event, Events
 from danlu.core.files import disk_faults
+from danlu.core.plan import Plan
 from danlu.core.plugin import lazy
 from danlu.core.resolve import Published, Versions, resolve
+from danlu.core.sharing import ALONE, Ranks, in_several
 
 if TYPE_CHECKING:
     from danlu.tuning.result import Tuned
@@ -117,10 +119,12 @@ def check(
     *overrides: str,
     imports: Sequence[Path | str] = (),
     store: Path | str | None = None,
+    ranks: Ranks = ALONE,
 ) -> recipes.Recipe:
     """The recipe, checked; nothing is run. Raises RecipeFaults with everything that is wrong.
 
-    Published models that it names are looked up in `store`, by default as `locate` finds it.
+    Published models that it names are looked up in `store`, by default as `locate` finds it. With `ranks` all its
+    trainings are checked for so many processes.
     """
     if not isinstance(recipe, str | Path | Mapping):
         raise _wrong("recipe", "a recipe's file, or the same as a mapping", recipe, "danlu.run('my.yaml')")
@@ -130,7 +134,18 @@ def check(
     if not isinstance(imports, list | tuple) or not all(isinstance(path, str | Path) for path in imports):
         raise _wrong("imports", "a list of Python files", imports, "imports=['my_plugins.py']")
     path = None if isinstance(recipe, Mapping) else Path(recipe)
-    return recipes.load(recipe, overrides, imports, published(store, path))
+    return recipes.load(recipe, overrides, imports, published(store, path), ranks=ranks)
+
+
+def check_ranks(plan: Plan, store: Store, ranks: Ranks) -> None:
+    """Raise RecipeFaults with everything in a plan that so many processes can't train; what is there is not trained."""
+    if not in_several(plan.steps, ranks):
+        return
+    reused = set[str]()
+    with suppress(DanluError):  # such as a file that must be fetched first: then nothing is there
+        reused = {preview.step.name for preview in plan.preview(store) if preview.status == "reused"}
+    if faults := in_several(plan.steps, ranks, but=reused):
+        raise RecipeFaults(faults, where=str(plan.path or "recipe"))
 
 
 def run(
@@ -170,6 +185,8 @@ def run(
     events = Events([note, *(tracker.on for tracker in listening)])
     try:
         with following.leading(rank) if rank else nullcontext():
+            if rank:
+                check_ranks(plan, place, Ranks(rank.world, rank.sharded))
             artifacts = plan.run(place, events)
     finally:
         for tracker in listening:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from danlu.core.errors import RecipeError
+from danlu.core.moments import MOMENTS
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
 from danlu.descent import Optimizer, Schedule
 from danlu.fresh import Initialiser, SpecialTokens, Tokenizer
@@ -227,6 +228,13 @@ class Task(Plugin):
         return {}
 
 
+class _Moments:
+    """The moments that a technique's class writes something for."""
+
+    def __get__(self, _: Technique | None, cls: type[Technique]) -> tuple[str, ...]:
+        return tuple(name for name in MOMENTS if getattr(cls, name) is not getattr(Technique, name))
+
+
 class Technique(Plugin):
     """Something done while training, at named moments of a step, in recipe order.
 
@@ -238,6 +246,8 @@ class Technique(Plugin):
     """Names of models it wants beside the trained one, such as `teacher`."""
     inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs that its step must name, such as `before`."""
+    moments: ClassVar[Any] = _Moments()
+    """The moments it does something at, found by its methods; `core.moments` says what they do not go with."""
 
     @property
     def looks_inside(self) -> bool:
@@ -369,6 +379,10 @@ class Stage(Plugin):
     """Input name → kind of artifact; one that ends in `?` may be missing, in `??` it is only what a recipe names."""
     makes: ClassVar[str]
     """The kind of artifact it makes."""
+    in_ranks: ClassVar[bool] = False
+    """Whether several processes share its work."""
+    alone_with: ClassVar[tuple[str, ...]] = ()
+    """Options with which, once set, only one process does it."""
     option_wants: ClassVar[Mapping[str, Mapping[str, tuple[str, ...]]]] = {}
     """What an option, once it is given, wants of the plug-ins of its step and of those that step builds on."""
 

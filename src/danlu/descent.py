@@ -25,6 +25,8 @@ class Optimizer(Plugin):
     """Its decay where a recipe names none."""
     state_per_weight: ClassVar[float] = 1.0
     """Numbers that it keeps of a weight of a large matrix."""
+    unshared: ClassVar[str] = ""
+    """What it does that needs whole weights, so that processes can't hold shares of them; empty where nothing."""
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -39,6 +39,13 @@ class Method(Plugin):
     nothing_when: ClassVar[Mapping[str, Any] | None] = None
     """The options' values with which it is meant to train nothing, none: always; None: it trains whatever they are."""
 
+    gives_when: ClassVar[tuple[tuple[str, Any, str, str], ...]] = ()
+    """Facts it gives with an option's value alone: `(option, value, fact, what it gives)`."""
+    moments: ClassVar[tuple[str, ...]] = ()
+    """The moments that its own techniques work at."""
+    whole_with: ClassVar[tuple[str, ...]] = ()
+    """Options with which, once set, it holds weights in a form that processes can't hold shares of."""
+
     @property
     def trains(self) -> bool:
         """False for one that is meant to train nothing: `begin` says all there is to say."""

@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import Any
 
 from danlu.core import assets, document, plugin
-from danlu.core.combine import Chosen, chosen_in, contradictions, fitting, idle, lacking, of_options
+from danlu.core.combine import contradictions, fitting, idle, lacking, met, of_options
 from danlu.core.errors import DanluError, Fault, RecipeError, RecipeFaults
 from danlu.core.override import Override, apply, as_fault
 from danlu.core.plan import Plan, Step
 from danlu.core.resolve import Choice, Pointer, Versions, resolve_options, resolve_value
 from danlu.core.settings import named
+from danlu.core.sharing import ALONE, Ranks, in_any_run, in_several
 from danlu.core.wording import shown
 
 STANDARD_STEPS = {"data": "prepare", "tuned": "finetune", "score": "evaluate", "same": "verify", "ship": "publish"}
@@ -81,13 +82,15 @@ def load(
     imports: Sequence[Path | str] = (),
     versions: Versions | None = None,
     base: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> Recipe:
     """Read and check a recipe: a file's path, or the same as a mapping.
 
     `overrides` are `step.option=value`; `imports` are Python files with plug-ins of your own. Relative paths start at
     the recipe's folder (of a mapping: at `base`), those in overrides and `imports` at the working folder. `versions`
-    tells what a model's `name@3` or `name@alias` stands for; without it a recipe can name none. Raises RecipeFaults
-    with all that is wrong, or RecipeError when it is not a recipe at all.
+    tells what a model's `name@3` or `name@alias` stands for; without it a recipe can name none. With `ranks` it is
+    checked for so many processes, as if no step's result were there. Raises RecipeFaults with all that is wrong, or
+    RecipeError when it is not a recipe at all.
     """
     if isinstance(source, Mapping):
         path, data = None, _plain(source)
@@ -100,7 +103,7 @@ def load(
     if not isinstance(data, Mapping):
         what = "is empty" if data is None else f"must be a mapping of keys, not {shown(data)}"
         raise RecipeError(what, where=where, do="danlu new --data my.csv writes one to start from")
-    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd(), versions)
+    reader = _Reader(dict(data), path.absolute().parent if path else base or Path.cwd(), versions, ranks)
     recipe = reader.recipe(path, text, overrides, imports)
     if reader.faults:
         raise RecipeFaults(reader.faults, where=where)
@@ -121,8 +124,8 @@ def _plain(value: Any) -> Any:
 class _Reader:
     """Reads one recipe, collecting its faults."""
 
-    def __init__(self, data: dict[str, Any], base: Path, versions: Versions | None) -> None:
-        self.data, self.base, self.versions = copy.deepcopy(data), base, versions
+    def __init__(self, data: dict[str, Any], base: Path, versions: Versions | None, ranks: Ranks) -> None:
+        self.data, self.base, self.versions, self.ranks = copy.deepcopy(data), base, versions, ranks
         self.faults: list[Fault] = []
         self.done: list[Step] = []
         self.broken = False  # a step above could not be read, so what it makes is not known
@@ -309,25 +312,12 @@ class _Reader:
                 self.faults.append(Fault(where, missing.what, missing.do))
 
     def combinations(self) -> None:
-        chosen: dict[str, list[Chosen]] = {}
+        found = met(self.done)
         for step in self.done:
-            own = chosen_in(step.name, step.stage)
-            above = [found for need in step.inputs for found in self.told_by(step, need, chosen)]
-            chosen[step.name] = own + [found for found in above if found not in own]
-            self.faults += [*contradictions(own, above), *of_options(own, above), *idle(own)]
+            own, above = found[step.name]
+            self.faults += [*contradictions(own, above), *of_options(own, above), *idle(own), *in_any_run(own, above)]
             self.faults += lacking(own, step.stage.entry.facts["needs"], step.inputs)
-
-    def told_by(self, step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
-        """What an input says of itself: all that was chosen for it; of one that stands for an option, that option.
-
-        One that is used only where it is named (`??`, `$step`) binds nobody else.
-        """
-        found, facts = chosen[step.inputs[need]], step.stage.entry.facts
-        if need.startswith("$"):
-            return []
-        if option := facts.get("in_place_of", {}).get(need):
-            return [one for one in found if one.where.split(".")[-1] == option]
-        return [] if facts["needs"][need].endswith("??") else found
+        self.faults += in_several(self.done, self.ranks)
 
 
 def _fields(stage: str) -> list[str]:

@@ -100,3 +100,18 @@ def test_a_rank_killed_once_too_often_ends_the_run(started):
 def test_shares_need_several_processes(danlu):
     said = danlu("run", "moods.yaml", "--shard")
     assert (said.code, "--shard shares a model among processes, and this is one" in said.err) == (2, True)
+
+
+def test_what_processes_cannot_share_is_refused_before_they_start(danlu, tmp_path):
+    path = tmp_path / "moods.yaml"
+    path.write_text(RECIPE.replace("[harm]", "[gradual_unfreezing]").replace("steps: 12", "steps: 2"))
+    store, two = ("--store", str(tmp_path / "store")), ("--nproc", "2")
+    for command in ("run", "plan", "check"):
+        said = danlu(command, str(path), *store, *two)
+        assert (said.code, "gradual_unfreezing replaces the draw of a step, which 2 ranks share" in said.err) == (
+            2,
+            True,
+        )
+    assert not (tmp_path / "store" / "artifacts").exists()
+    assert danlu("run", str(path), *store, "-q").code == 0
+    assert danlu("plan", str(path), *store, *two).code == 0, "what is there is not trained again"

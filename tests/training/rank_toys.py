@@ -182,10 +182,10 @@ def come_to(case, folder):
     }
 
 
-def together(folder, *cases, world=2, timeout=60.0, rest=10.0, sharded=False):
+def together(folder, *cases, world=2, timeout=60.0, rest=10.0, sharded=False, program=__file__):
     """Run the cases in so many ranks; returns what each said, None where it died or outlived the first by `rest` s."""
     env = environment(world, timeout) | {"DANLU_LAUNCHER": "0"} | ({"DANLU_SHARD": "1"} if sharded else {})
-    command = [sys.executable, __file__, str(folder), *cases]
+    command = [sys.executable, program, str(folder), *cases]
     ranks = [subprocess.Popen(command, env=env | {"RANK": str(k)}, stdout=subprocess.PIPE) for k in range(world)]
     try:
         said = [rank.communicate(timeout=240)[0] for rank in ranks[:1]]

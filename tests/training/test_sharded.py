@@ -40,7 +40,7 @@ def test_a_checkpoint_of_one_process_goes_on_in_shares_and_the_other_way_round(r
 @pytest.mark.parametrize(
     ("case", "what"),
     [
-        ("averaged", "EMA looks at weights or gradients, of which each rank holds a share"),
+        ("averaged", "EMA may look at weights or gradients at `start`, and with --shard each rank holds a share"),
         ("turns", "trains in several turns"),
         ("columns", "adafactor keeps sums over rows and columns"),
     ],

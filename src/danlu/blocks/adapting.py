@@ -130,6 +130,8 @@ class Merging(Adapting):
 class LowRank(Merging):
     """Two thin matrices beside a weight, whose product is added to it."""
 
+    whole_with: ClassVar[tuple[str, ...]] = ("quantized",)
+
     rank: int = Field(default=8, ge=1)
     """Width of the two matrices."""
     alpha: int = Field(default=16, ge=1)

@@ -13,6 +13,7 @@ from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, 
 from danlu.core import launch
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
+from danlu.core.sharing import Ranks
 
 api = lazy("danlu.api")
 document = lazy("danlu.core.document")
@@ -31,6 +32,9 @@ TrackOption = Annotated[
 StepsOption = Annotated[
     str, typer.Option("--steps", help="Only these steps and those they rest on, such as `data` or `full,lora`.")
 ]
+
+NprocOption = Annotated[int, typer.Option("--nproc", min=1, help="For a run in so many processes of this machine.")]
+ShardOption = Annotated[bool, typer.Option("--shard", help="For a run with `--shard`; goes with `--nproc`.")]
 
 
 def new(
@@ -59,13 +63,16 @@ def check(
     overrides: OverrideArgument = None,
     store: StoreOption = None,
     imports: ImportOption = None,
+    nproc: NprocOption = 1,
+    shard: ShardOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a recipe without running it: all faults at once, each with its place and its mend.
 
     Example:  danlu check my.yaml tuned.method=lora
     """
-    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
+    _check_shard(shard, nproc)
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store, ranks=Ranks(nproc, shard))
     if as_json:
         print_json({"ok": True, "name": checked.name, "steps": {s.name: s.stage.name for s in checked.steps}})
         return
@@ -78,15 +85,20 @@ def plan(
     steps: StepsOption = "",
     store: StoreOption = None,
     imports: ImportOption = None,
+    nproc: NprocOption = 1,
+    shard: ShardOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do: which steps are reused, which run, which are refused since a file was changed.
 
     Example:  danlu plan my.yaml
     """
+    _check_shard(shard, nproc)
     checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     place = api.locate(store, checked.path)
-    previews = checked.plan().only(_names(steps)).preview(place)
+    planned = checked.plan().only(_names(steps))
+    api.check_ranks(planned, place, Ranks(nproc, shard))
+    previews = planned.preview(place)
     if as_json:
         told = {
             p.step.name: {
@@ -104,6 +116,12 @@ def plan(
     for fault in filter(None, (p.fault for p in previews)):
         say(f"\n{fault}")
     say(f"\nstore: {place.path}")
+
+
+def _check_shard(shard: bool, ranks: int) -> None:
+    if shard and ranks == 1:
+        what = "--shard shares a model among processes, and this is one"
+        raise RecipeError(what, where="--shard", do="--nproc 2, or leave --shard out")
 
 
 def _names(steps: str) -> list[str]:
@@ -147,12 +165,13 @@ def run(
     Example:  danlu run recipes/review_sentiment.yaml tuned.epochs=3
     """
     place = launch.Place.here()
-    if shard and nproc == 1 and place is None:
-        what = "--shard shares a model among processes, and this is one"
-        raise RecipeError(what, where="--shard", do="--nproc 2, or leave --shard out")
+    _check_shard(shard, place.world if place else nproc)
     if shard:
         os.environ[launch.SHARD_ENV] = "1"
     if nproc > 1 and place is None:
+        checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
+        planned = checked.plan().only(_names(steps))
+        api.check_ranks(planned, api.locate(store, checked.path), Ranks(nproc, shard))
         lists = {"--import": imports, "--track": track}
         given = [str(word) for flag, values in lists.items() for value in values or [] for word in (flag, value)]
         given += ["--steps", steps] if steps else []

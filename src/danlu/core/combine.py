@@ -7,12 +7,15 @@ nobody gives contradicts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from danlu.core import plugin
 from danlu.core.errors import Fault
 from danlu.core.resolve import Choice
+
+if TYPE_CHECKING:
+    from danlu.core.plan import Step
 
 
 class Chosen(NamedTuple):
@@ -25,10 +28,48 @@ class Chosen(NamedTuple):
     def entry(self) -> plugin.Entry:
         return self.choice.entry
 
+    @property
+    def gives(self) -> Mapping[str, str]:
+        """The facts it gives, those of its options' values (`gives_when`) among them."""
+        settings, told = self.choice.settings, self.entry.facts.get("gives_when", ())
+        own = {fact: gives for option, value, fact, gives in told if settings.get(option) == value}
+        return {**self.entry.gives, **own}
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is no method that is told to train nothing (`nothing_when`)."""
+        when = self.entry.facts.get("nothing_when")
+        return when is None or any(self.choice.settings.get(option) != value for option, value in when.items())
+
 
 def chosen_in(step: str, stage: Choice) -> list[Chosen]:
     """A step's stage and all plug-ins in its slots."""
     return [Chosen(step, stage), *(Chosen(where, choice) for where, choice in stage.nested(step))]
+
+
+def met(steps: Iterable[Step]) -> dict[str, tuple[list[Chosen], list[Chosen]]]:
+    """Step name → its own plug-ins, and those that were chosen above for what it takes."""
+    whole: dict[str, list[Chosen]] = {}
+    found = {}
+    for step in steps:
+        own = chosen_in(step.name, step.stage)
+        above = [one for need in step.inputs for one in _told_by(step, need, whole)]
+        whole[step.name] = own + [one for one in above if one not in own]
+        found[step.name] = own, above
+    return found
+
+
+def _told_by(step: Step, need: str, chosen: Mapping[str, list[Chosen]]) -> list[Chosen]:
+    """What an input says of itself: all that was chosen for it; of one that stands for an option, that option.
+
+    One that is used only where it is named (`??`, `$step`) binds nobody else.
+    """
+    found, facts = chosen[step.inputs[need]], step.stage.entry.facts
+    if need.startswith("$"):
+        return []
+    if option := facts.get("in_place_of", {}).get(need):
+        return [one for one in found if one.where.split(".")[-1] == option]
+    return [] if facts["needs"][need].endswith("??") else found
 
 
 def contradictions(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
@@ -40,7 +81,7 @@ def contradictions(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault
             continue
         others = [giver for giver in (*own, *above) if giver.choice is not wanting.choice]
         for fact, wanted in wanting.entry.wants.items():
-            against = [giver for giver in others if giver.entry.gives.get(fact, wanted[0]) not in wanted]
+            against = [giver for giver in others if giver.gives.get(fact, wanted[0]) not in wanted]
             if against:
                 faults.append(_fault(wanting, fact, wanted, against[0], others))
     return faults
@@ -72,9 +113,9 @@ def of_options(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
             if one.choice.settings.get(option) in (None, False):
                 continue
             for fact, wanted in wants.items():
-                giver = next((g for g in (*own, *above) if g.entry.gives.get(fact, wanted[0]) not in wanted), None)
+                giver = next((g for g in (*own, *above) if g.gives.get(fact, wanted[0]) not in wanted), None)
                 if giver:
-                    given = f"{giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
+                    given = f"{giver.where}: {giver.choice.name} gives {fact} = {giver.gives[fact]}"
                     what = f"{option} wants {fact} = {' or '.join(wanted)}, but {given}"
                     off = "false" if one.choice.settings[option] is True else "null"
                     faults.append(Fault(f"{one.where}.{option}", what, f"{one.where}.{option}={off}"))
@@ -83,12 +124,7 @@ def of_options(own: Sequence[Chosen], above: Sequence[Chosen]) -> list[Fault]:
 
 def idle(own: Sequence[Chosen]) -> list[Fault]:
     """A fault for every technique beside a method that is told to train nothing (`nothing_when`)."""
-    still = [
-        one.choice.name
-        for one in own
-        if (when := one.entry.facts.get("nothing_when")) is not None
-        and all(one.choice.settings.get(option) == value for option, value in when.items())
-    ]
+    still = [one.choice.name for one in own if not one.trains]
     return [
         Fault(one.where, f"{one.choice.name} works on training, and {still[0]} trains nothing", "leave it out")
         for one in own
@@ -113,9 +149,9 @@ def lacking(own: Sequence[Chosen], needs: Mapping[str, str], given: Mapping[str,
 def _fault(wanting: Chosen, fact: str, wanted: Sequence[str], giver: Chosen, others: Sequence[Chosen]) -> Fault:
     what = (
         f"{wanting.choice.name} wants {fact} = {' or '.join(wanted)}, "
-        f"but {giver.where}: {giver.choice.name} gives {fact} = {giver.entry.gives[fact]}"
+        f"but {giver.where}: {giver.choice.name} gives {fact} = {giver.gives[fact]}"
     )
-    given = {name: value for other in others for name, value in other.entry.gives.items()}
+    given = {name: value for other in others for name, value in other.gives.items()}
     if fits := ", ".join(entry.name for entry in fitting(wanting.choice.family, given)):
         return Fault(wanting.where, what, f"of the {wanting.choice.family} these fit: {fits}")
     givers = [e.name for e in plugin.entries(giver.choice.family) if e.gives.get(fact) in wanted]

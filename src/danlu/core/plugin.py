@@ -41,7 +41,7 @@ _BASES = (
     "blocks/delimited_source.py", "blocks/media_source.py", "blocks/augment.py", "blocks/picture_changes.py",
     "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py", "blocks/recurrent.py", "blocks/text_task.py",
     "blocks/adapting.py", "blocks/described.py", "blocks/ranking_task.py", "blocks/linear_grams.py",
-    "blocks/chat_task.py", "blocks/pair_rows.py",
+    "blocks/chat_task.py", "blocks/pair_rows.py", "core/moments.py",
 )  # fmt: skip
 
 

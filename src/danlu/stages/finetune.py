@@ -57,6 +57,7 @@ class Finetune(Teaching):
         "dataset": "dataset", "base": "model??", "teacher": "model??", "before": "dataset??",
     }  # fmt: skip
     in_place_of: ClassVar[Mapping[str, str]] = {"base": "backbone"}
+    alone_with: ClassVar[tuple[str, ...]] = ("folds",)
     option_wants: ClassVar[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "folds": {"modality": ("text",), "answer": ("label", "labels"), "parts": ("merged",)},
         "merge": {"parts": ("merged",)},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from danlu.contracts import Method, Technique
+from danlu.contracts import Method, Optimizer, Technique
+from danlu.core import moments
 from danlu.core.errors import MachineError, RecipeError
 from danlu.training.sharded import own
 
@@ -19,75 +20,64 @@ class DivergedError(RecipeError):
     """The training went where no later step can lead it back."""
 
 
-_OF_GRADIENTS = ("vary", "loss", "backward", "after_backward", "before_step")
-
-
 def defines(technique: Technique, moment: str) -> bool:
     """Whether a technique does something at a moment."""
-    return getattr(type(technique), moment) is not getattr(Technique, moment)
+    return moment in technique.moments
 
 
-def check_techniques(techniques: Sequence[Technique], *, descends: bool) -> None:
+def _named(techniques: Sequence[Technique]) -> moments.Named:
+    return [(technique.name, technique.moments) for technique in techniques]
+
+
+def _refuse(refusals: Iterable[moments.Refusal]) -> None:
+    """Raise RecipeError for the first of them; `danlu check` tells all."""
+    for refusal in refusals:
+        raise RecipeError(refusal.what, where=f"techniques.{refusal.name}", do=refusal.do)
+
+
+def check_techniques(techniques: Sequence[Technique], method: Method | None = None, *, descends: bool) -> None:
     """Raise RecipeError for techniques that can't do what they promise: two replacing one pass, or no gradient."""
-    replacing = [t.name for t in techniques if defines(t, "backward")]
-    if len(replacing) > 1:
-        what = f"{' and '.join(replacing)} both replace the backward pass, so one of them would do nothing"
-        raise RecipeError(what, where="techniques", do="leave one of them out")
-    varying = [t.name for t in techniques if defines(t, "vary")]
-    if replacing and varying:
-        what = f"{varying[0]} changes or mixes examples, and {replacing[0]} takes the gradient of each as it is"
-        raise RecipeError(what, where="techniques", do="leave one of them out")
-    idle = [t.name for t in techniques if any(defines(t, moment) for moment in _OF_GRADIENTS)]
-    if idle and not descends:
-        what = f"{idle[0]} changes losses or gradients, and this model has none: it counts"
-        raise RecipeError(what, where="techniques", do=f"leave {idle[0]} out, or choose a backbone that descends")
+    _check_method(techniques, method)
+    _refuse(moments.against_each_other(_named(techniques)))
+    if not descends:
+        _refuse(moments.without_gradients(_named(techniques)))
+
+
+def _check_method(techniques: Sequence[Technique], method: Method | None) -> None:
+    """Raise RecipeError for a technique that wants another kind of method, which `danlu check` tells of a recipe."""
+    for technique in techniques:
+        for fact, wanted in technique.wants.items():
+            if method and method.gives.get(fact, wanted[0]) not in wanted:
+                what = f"{technique.name} wants {fact} = {' or '.join(wanted)}, and {method.name} gives "
+                do = f"method=full, or leave {technique.name} out"
+                raise RecipeError(what + method.gives[fact], where=f"techniques.{technique.name}", do=do)
 
 
 def check_parallel(techniques: Sequence[Technique], world: int, *, descends: bool) -> None:
     """Raise RecipeError for what several ranks can't do together: only gradients are added up over them."""
     if world == 1:
         return
-    alone = "run it in one process first (without --nproc or torchrun); the next run reuses its result"
     if not descends:
-        what = f"this model counts instead of descending a gradient, so {world} ranks can't share its training"
-        raise RecipeError(what, where="backbone", do=alone)
-    for technique in techniques:
-        for moment in ("draw", "backward"):
-            if defines(technique, moment):
-                what = f"{technique.name} replaces the {moment} of a step, which {world} ranks share"
-                raise RecipeError(what, where=f"techniques.{technique.name}", do=f"leave it out, or {alone}")
+        raise RecipeError(moments.counts(world), where="backbone", do=moments.ALONE)
+    _refuse(moments.in_ranks(_named(techniques), world))
 
 
 def check_scaled(techniques: Sequence[Technique]) -> None:
     """Raise RecipeError for a technique that takes gradients of its own, of losses that fp16 has to scale."""
-    for technique in techniques:
-        if defines(technique, "backward"):
-            what = f"{technique.name} replaces the backward pass, whose loss fp16 has to scale"
-            raise RecipeError(what, where=f"techniques.{technique.name}", do="precision=fp32")
+    _refuse(moments.in_fp16(_named(techniques)))
 
 
-_OF_WEIGHTS = ("start", "after_backward", "before_step", "after_step", "answering", "finish")
-_NOT_SHARED = ("adafactor",)
-"""Optimizers whose state has other shapes than the weights."""
-
-
-def check_shared(techniques: Sequence[Technique], turns: int, optimizer: str, model: nn.Module) -> None:
+def check_shared(techniques: Sequence[Technique], turns: int, optimizer: Optimizer, model: nn.Module) -> None:
     """Raise RecipeError for what can't be done where no rank holds a whole weight."""
-    alone = "leave --shard out, or"
     if not all(weight.is_floating_point() for weight in model.parameters()):
-        what = "frozen weights are held in eight bits, and shares are made of floating-point weights alone"
-        raise RecipeError(what, where="method", do=f"{alone} quantized=null of the method")
-    for technique in techniques:
-        for moment in _OF_WEIGHTS:
-            if defines(technique, moment):
-                what = f"{technique.name} looks at weights or gradients, of which each rank holds a share"
-                raise RecipeError(what, where=f"techniques.{technique.name}", do=f"{alone} leave it out")
+        raise RecipeError(moments.EIGHT_BITS, where="method", do=f"{moments.WHOLE} quantized=null of the method")
+    _refuse(moments.in_shares(_named(techniques)))
     if turns > 1:
         what = "this task trains in several turns, and a shared model is put together in one pass"
-        raise RecipeError(what, where="task", do=f"{alone} choose another task")
-    if optimizer in _NOT_SHARED:
-        what = f"{optimizer} keeps sums over rows and columns of weights, of which each rank holds a share"
-        raise RecipeError(what, where="optimizer", do=f"{alone} optimizer=adamw")
+        raise RecipeError(what, where="task", do=f"{moments.WHOLE} choose another task")
+    if optimizer.unshared:
+        what = moments.unshared(optimizer.name, optimizer.unshared)
+        raise RecipeError(what, where="optimizer", do=f"{moments.WHOLE} optimizer=adamw")
 
 
 def check_trained(turn: str, trained: Mapping[str, Tensor]) -> None:

@@ -54,7 +54,7 @@ class Run:
         self.beside = self._models_beside()
         if self.ranks.sharded:
             turns = len(job.task.turns(self.model))
-            guards.check_shared(self.techniques, turns, self.settings.optimizer.name, self.model)
+            guards.check_shared(self.techniques, turns, self.settings.optimizer, self.model)
             self.model = sharded.cut(self.model, self.ranks.world, self.device)
             self.on += ", sharded"
         self.model.train()
@@ -98,7 +98,7 @@ class Run:
         self.watch = Watch(every, self.steps, self.job.judge.better if self.job.judge else "lower", settings.patience)
 
     def plan_moves(self) -> None:
-        guards.check_techniques(self.techniques, descends=self.taught is None)
+        guards.check_techniques(self.techniques, self.job.method, descends=self.taught is None)
         self.scaling = Scaling(self.device, self.techniques) if self.precision == "fp16" and not self.taught else None
         guards.check_parallel(self.techniques, self.ranks.world, descends=self.taught is None)
         self._replacing = next((t for t in self.techniques if guards.defines(t, "backward")), None)

@@ -37,6 +37,7 @@ class Teaching(TrainSettings, Stage):
     """Train a backbone for the task of a data set."""
 
     makes: ClassVar[str] = "model"
+    in_ranks: ClassVar[bool] = True
 
     backbone: Backbone | None
     method: Method

@@ -18,6 +18,7 @@ from danlu.core.errors import RecipeError
 from danlu.plugins.backbones.pretrained import Pretrained
 from danlu.plugins.methods.dora import DoRA
 from danlu.plugins.methods.lora import LoRA
+from danlu.plugins.optimizers.adamw import AdamW
 from danlu.plugins.tasks.text_classification import TextClassification
 from danlu.predictor import Predictor
 from danlu.testing import checks
@@ -143,6 +144,6 @@ def test_a_table_that_an_embedding_reads_too_stays() -> None:
 
 
 def test_shares_of_eight_bits_are_refused(tiny_bert) -> None:
-    guards.check_shared([], 1, "adamw", begun(tiny_bert, LoRA()))
+    guards.check_shared([], 1, AdamW(), begun(tiny_bert, LoRA()))
     with pytest.raises(RecipeError, match="shares are made of floating-point weights alone"):
-        guards.check_shared([], 1, "adamw", begun(tiny_bert, LoRA(quantized="int8")))
+        guards.check_shared([], 1, AdamW(), begun(tiny_bert, LoRA(quantized="int8")))

@@ -28,6 +28,7 @@ class FewShot(Described):
 
     lr: ClassVar[float] = 2e-5
     steps: ClassVar[int | None] = 20
+    moments: ClassVar[tuple[str, ...]] = ("draw", "loss")
 
     contrast: float = Field(default=1.0, ge=0)
     """How much the contrast of all pairs of a batch counts, beside 1 of the task's own loss."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 from torch import nn
@@ -23,6 +23,7 @@ class LastLayers(Method):
 
     main: ClassVar[str] = "layers"
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
+    gives_when: ClassVar[tuple[tuple[str, Any, str, str], ...]] = (("layers", 0, "trained", "head"),)
 
     layers: int = Field(default=2, ge=0)
     """How many layers are trained, from the last one on; 0: the head alone."""

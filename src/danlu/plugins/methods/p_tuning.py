@@ -16,7 +16,7 @@ class PTuning(Partial):
     """As `prompt`, with a network of three layers between the learnt vectors and the model."""
 
     lr: ClassVar[float] = 1e-3
-    gives: ClassVar[Mapping[str, str]] = {"parts": "stay"}
+    gives: ClassVar[Mapping[str, str]] = {"parts": "stay", "trained": "tokens"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "learning": ("descent",), "modality": ("text",), "head": ("input",), "layers": ("attention",),
     }  # fmt: skip

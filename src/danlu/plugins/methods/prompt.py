@@ -16,7 +16,7 @@ class Prompt(Partial):
     """The least that can be trained: some thousand numbers and the head. Small models gain little from it alone."""
 
     lr: ClassVar[float] = 1e-2
-    gives: ClassVar[Mapping[str, str]] = {"parts": "stay"}
+    gives: ClassVar[Mapping[str, str]] = {"parts": "stay", "trained": "tokens"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "learning": ("descent",), "modality": ("text",), "head": ("input",), "layers": ("attention",),
     }  # fmt: skip

@@ -16,6 +16,7 @@ class Adafactor(Optimizer):
 
     lr_scale: ClassVar[float] = 20.0
     state_per_weight: ClassVar[float] = 0.0
+    unshared: ClassVar[str] = "keeps sums over rows and columns of weights"
 
     beta2_decay: float = Field(default=-0.8, lt=0)
     """Of the mean square, `step` to this power is new at a step."""

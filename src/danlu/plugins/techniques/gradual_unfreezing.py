@@ -22,7 +22,7 @@ class GradualUnfreezing(Technique):
     joined costs no gradient.
     """
 
-    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
+    wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",), "trained": ("layers",)}
 
     over: float = Field(default=0.5, gt=0, le=1)
     """The share of the training after which everything has joined."""
