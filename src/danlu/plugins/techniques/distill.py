@@ -74,7 +74,7 @@ class Distill(Technique):
     def _pairs(self, kind: str, ours: int, theirs: int) -> list[tuple[int, int]]:
         if self.layers == "last":
             return [(ours, theirs)]
-        if self.layers != "uniform":
+        if isinstance(self.layers, tuple):
             if not self.layers:
                 raise RecipeError("no layer learns", where="techniques.distill.layers", do="layers=uniform")
             return list(self.layers)
@@ -97,7 +97,8 @@ class Distill(Technique):
     def _inside(self, kind: str, run: Any, taught: Mapping[str, Tensor]) -> Tensor:
         """What lies between features of the layers, on average over their pairs: [n]"""
         ours, theirs = run.inside.heard, run.inside.others["teacher"]
-        real, projected, found = taught.get(inner.MASK), run.inside.lent(self), []
+        real, projected = taught.get(inner.MASK), run.inside.lent(self)
+        found: list[Tensor] = []
         for place, (one, other) in enumerate(self._pairs(kind, ours.depth, theirs.depth)):
             said, wanted = ours.found[inner.name(kind, one)], taught[inner.name(kind, other)]
             tokens = (said.shape[-2:], wanted.shape[-2:]) if kind == "attention" else (said.shape[1], wanted.shape[1])
