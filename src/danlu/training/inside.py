@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from danlu.blocks import inner
 from danlu.blocks.inner import Layers
 from danlu.contracts import Technique
 from danlu.core.errors import RecipeError
@@ -18,6 +20,8 @@ class Inside:
         self._run = run
         self.heard: Layers | None = None
         """The layers that a technique listens to."""
+        self.others: dict[str, Layers] = {}
+        """Those of models beside, by the model's name."""
         self._lent: dict[str, str] = {}
 
     def layers(self, technique: Technique) -> Layers:
@@ -31,6 +35,15 @@ class Inside:
             raise RecipeError(what, where="techniques", do="leave one of them out")
         self.heard = Layers(run.model, "the trained model")
         return self.heard
+
+    def beside(self, which: str, kinds: Sequence[str]) -> Layers:
+        """The layers of a model beside, whose word on a batch holds from now on what is listened to.
+
+        Raises RecipeError for one that gives no features of these kinds.
+        """
+        asked = inner.beside(self._run.beside[which], f"the {which}", kinds)
+        self._run.beside[which], self.others[which] = asked, asked.layers
+        return asked.layers
 
     def lend(self, technique: Technique, part: nn.Module) -> None:
         """Let a part learn with the model, as if it were its own, until the training is over; see `lent`."""
@@ -46,8 +59,8 @@ class Inside:
 
     def close(self) -> None:
         """Listen no more."""
-        if self.heard:
-            self.heard.close()
+        for one in (*self.others.values(), *([self.heard] if self.heard else [])):
+            one.close()
 
     def take_back(self) -> None:
         """The model without what was lent to it."""

@@ -57,14 +57,7 @@ def fit(job: Job) -> Fitted:
         keep_freed_memory()
 
     reseed(job.seed, Stream.START)
-    if saved:
-        run.recall(saved)
-    for technique in run.techniques:
-        technique.open(run)
-    for technique in run.techniques:
-        technique.start(run)
-    if saved:
-        run.restore(saved)
+    _begin(run, saved)
     expected = dry.tell(run, run.step)
     saves = Saves(run, checkpoints if job.ranks.rank == 0 else None)
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
@@ -117,6 +110,18 @@ def leave(job: Job) -> Fitted:
     job.events.note("nothing is trained: the method is meant to learn from no row")
     none = {"steps": 0, "steps_planned": 0, "examples": 0, "seconds": 0.0, "trained_parameters": 0, "loss": []}
     return Fitted(0, None, none | {"parameters": size, "trained_share": 0.0})
+
+
+def _begin(run: Run, saved: State | None) -> None:
+    """Techniques before their first step, and what a checkpoint brings."""
+    if saved:
+        run.recall(saved)
+    for technique in run.techniques:
+        technique.open(run)
+    for technique in run.techniques:
+        technique.start(run)
+    if saved:
+        run.restore(saved)
 
 
 def _end(run: Run, own: guards.OwnWeights, before: dict[str, int]) -> None:

@@ -197,7 +197,7 @@ def test_another_width_goes_through_a_map_that_is_learnt_and_dropped():
     assert {tuple(w.shape) for w in found[0].values()} == {(16, 24), (24,)}
     assert all(not torch.equal(found[0][name], found[-1][name]) for name in found[0])
     assert student.state_dict().keys() == made().state_dict().keys()
-    assert not any(inner.ear(part) for part in student.modules())
+    assert not any(inner.ear(part) for module in (student, teacher) for part in module.modules())
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpointing": True}], ids=["plain", "recomputed"])

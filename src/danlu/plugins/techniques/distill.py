@@ -63,9 +63,8 @@ class Distill(Technique):
         """Listen to the layers of both, and lend the student what makes its hidden states as wide as the teacher's."""
         if not self._kinds:
             return
-        ours, taught = run.inside.layers(self), inner.beside(run.beside["teacher"], "the teacher", self._kinds)
+        ours, theirs = run.inside.layers(self), run.inside.beside("teacher", self._kinds)
         ours.check(self._kinds)
-        theirs, run.beside["teacher"] = taught.layers, taught
         pairs = {kind: self._pairs(kind, ours.depth, theirs.depth) for kind in self._kinds}
         ours.listen([inner.name(kind, one) for kind, found in pairs.items() for one, _ in found])
         theirs.listen([inner.name(kind, other) for kind, found in pairs.items() for _, other in found])
@@ -75,7 +74,7 @@ class Distill(Technique):
     def _pairs(self, kind: str, ours: int, theirs: int) -> list[tuple[int, int]]:
         if self.layers == "last":
             return [(ours, theirs)]
-        if self.layers != "uniform":
+        if isinstance(self.layers, tuple):
             if not self.layers:
                 raise RecipeError("no layer learns", where="techniques.distill.layers", do="layers=uniform")
             return list(self.layers)
@@ -97,8 +96,9 @@ class Distill(Technique):
 
     def _inside(self, kind: str, run: Any, taught: Mapping[str, Tensor]) -> Tensor:
         """What lies between features of the layers, on average over their pairs: [n]"""
-        ours, theirs = run.inside.heard, run.beside["teacher"].layers
-        real, projected, found = taught.get(inner.MASK), run.inside.lent(self), []
+        ours, theirs = run.inside.heard, run.inside.others["teacher"]
+        real, projected = taught.get(inner.MASK), run.inside.lent(self)
+        found: list[Tensor] = []
         for place, (one, other) in enumerate(self._pairs(kind, ours.depth, theirs.depth)):
             said, wanted = ours.found[inner.name(kind, one)], taught[inner.name(kind, other)]
             tokens = (said.shape[-2:], wanted.shape[-2:]) if kind == "attention" else (said.shape[1], wanted.shape[1])
