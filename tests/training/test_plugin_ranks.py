@@ -9,7 +9,7 @@ from tiny_models import write_tiny_bert, write_tiny_language_model
 
 OPTIONS = {"lora": "quantized=int8", "dora": "quantized=int8"}
 
-SOME = ("ema", "distill", "label_smoothing", "lwf", "lora", "prompt", "few_shot", "adafactor", "muon")
+SOME = ("ema", "distill", "label_smoothing", "lwf", "lora", "prompt", "few_shot", "adagrad", "muon")
 """Those that are tried in each `make test`, with all techniques for `--nproc`; `make proof` tries all."""
 
 
