@@ -110,7 +110,7 @@ def _of_methods(methods: list[plugin.Entry]) -> str:
     ]
     told = [
         f"What `danlu check` refuses in a step that trains. All but {free} want a backbone that descends a gradient. "
-        f"In several processes `folds` is refused, and with `--shard` the optimizer {whole}. "
+        f"In several processes `folds` is refused, and with `--shard` the optimizers {whole}. "
         f"{', '.join(still)} trains nothing, and goes with no technique.{''.join(less)}"
     ]
     return "\n".join([*told, "", *rows])

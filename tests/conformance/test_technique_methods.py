@@ -33,7 +33,7 @@ SOME = [
 
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
-    """All weights after two steps, as one vector; `technique` may be empty."""
+    """All weights after four steps, as one vector; `technique` may be empty."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_bert(folder / "bert")
     write_tiny_language_model(folder / "filler", "bert")
@@ -43,7 +43,7 @@ def after(tmp_path_factory):
         backbone = Pretrained(model=str(folder / ("filler" if method == "verbalizer" else "bert")))
         chosen = plugin.load("methods", method)(**options("methods", method, folder))
         one = plugin.load("techniques", technique)(**options("techniques", technique, folder)) if technique else None
-        trial = Trial.of(TASK, backbone, chosen).fit((one,) if one else (), steps=2, precision=precision, lr=1e-2)
+        trial = Trial.of(TASK, backbone, chosen).fit((one,) if one else (), steps=4, precision=precision, lr=1e-2)
         return torch.cat([tensor.detach().flatten().float() for _, tensor in sorted(state(trial.module).items())])
 
     return after

@@ -9,6 +9,9 @@ from tiny_models import write_tiny_bert, write_tiny_language_model
 
 OPTIONS = {"lora": "quantized=int8", "dora": "quantized=int8"}
 
+SOME = ("ema", "distill", "label_smoothing", "lwf", "lora", "prompt", "few_shot", "adagrad", "muon")
+"""Those that are tried in each `make test`, with all techniques for `--nproc`; `make proof` tries all."""
+
 
 def of(family):
     """Our own plug-ins that train something."""
@@ -31,10 +34,13 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("sharded", [False, True])
-def test_two_ranks_take_what_the_table_says_and_refuse_the_rest(sharded, folder):
-    entries = {f"{e.family}/{e.name}": e for family in ("techniques", "methods", "optimizers") for e in of(family)}
-    entries = {case: e for case, e in entries.items() if sharded or e.family != "optimizers"}
+def test_two_ranks_take_what_the_table_says_and_refuse_the_rest(sharded, every, folder):
+    families = ("techniques", "methods", "optimizers") if sharded else ("techniques", "methods")
+    entries = {f"{entry.family}/{entry.name}": entry for family in families for entry in of(family)}
+    if not every:
+        entries = {c: e for c, e in entries.items() if e.name in SOME or (e.family == "techniques" and not sharded)}
     quantized = [f"methods/{name} {option}" for name, option in OPTIONS.items()] if sharded else []
     told = together(folder, *entries, *quantized, sharded=sharded, program=plugin_ranks.__file__)
     assert None not in told
@@ -43,5 +49,9 @@ def test_two_ranks_take_what_the_table_says_and_refuse_the_rest(sharded, folder)
             assert ("error" in rank[case]) == refused(entry, sharded=sharded), (case, rank[case])
         assert "error" in told[0][case] or told[0][case] == told[1][case], f"{case}: the ranks end apart"
     assert all(rank[case]["error"].endswith("null of the method") for rank in told for case in quantized)
-    named = {f"methods/{e.name}" for e in of("methods") if e.facts["whole_with"]}
-    assert {case.split(" ")[0] for case in quantized} == (named if sharded else set())
+
+
+def test_each_option_that_no_shares_go_with_is_tried():
+    named = {entry.name: f"{option}=int8" for entry in of("methods") for option in entry.facts["whole_with"]}
+    assert named == OPTIONS
+    assert set(SOME) <= {e.name for family in ("techniques", "methods", "optimizers") for e in of(family)}

@@ -130,7 +130,8 @@ def _checksum(tensor: Tensor) -> int:
 
 def _finite(tensor: Tensor) -> bool:
     """Whether every number is finite: the largest is, and nothing as large as the tensor is made to see it."""
-    return not tensor.numel() or bool(torch.linalg.vector_norm(own(tensor.detach()), math.inf).isfinite())
+    mine = own(tensor.detach())  # of a weight with fewer rows than there are ranks, one may hold nothing
+    return not mine.numel() or bool(torch.linalg.vector_norm(mine, math.inf).isfinite())
 
 
 def check_moved(before: Mapping[str, int], after: Mapping[str, Tensor], turns: Mapping[str, Collection[str]]) -> None:

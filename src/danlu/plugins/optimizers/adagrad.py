@@ -15,6 +15,7 @@ class Adagrad(Optimizer):
     gradient."""
 
     lr_scale: ClassVar[float] = 10.0
+    unshared: ClassVar[str] = "moves weights in one kernel that torch has for whole ones"
 
     initial: float = Field(default=0.0, ge=0)
     """The sum of squares before the first step."""
