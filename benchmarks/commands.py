@@ -2,7 +2,8 @@
 
     python benchmarks/commands.py [--recipe recipes/review_sentiment.yaml] [--store DIR]
 
-Run the recipe once before: the last figure is a run in which every step is reused. Prints one JSON document.
+Run the recipe once before: the last figure is a run in which every step is reused. `advise` reads the recipe's data and
+times passes of its backbone, whose weights must be there. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
         "danlu list": ["list"],
         "danlu versions": ["versions", *store],
         "danlu check": ["check", arguments.recipe],
+        "danlu advise": ["advise", arguments.recipe],
         "danlu run, every step reused": ["run", arguments.recipe, *store, "--json"],
     }
     danlu = str(Path(sys.executable).with_name("danlu"))

@@ -21,7 +21,7 @@ STAGES = {
     "entities": "prepare finetune evaluate verify publish",
     "faq_search": "prepare finetune evaluate verify publish",
     "few_labels": "prepare finetune evaluate verify publish",
-    "methods": "prepare finetune finetune finetune finetune finetune finetune finetune finetune finetune finetune",
+    "methods": " ".join(["prepare", *["finetune"] * 13]),
     "preferred_answers": "prepare finetune evaluate publish",
     "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
     "picture_words": "prepare pretrain evaluate",
