@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from ruamel.yaml import YAML
 
 import danlu
 from danlu.blocks import dataset
-from danlu.core import runs
+from danlu.core import assets, machine, runs
 from danlu.core.artifact import Store
 from danlu.core.errors import RecipeError
-from danlu.tuning import trial
+from danlu.tuning import search, trial
 
 pytest.importorskip("optuna")
 
@@ -27,6 +28,14 @@ DIGITS = {
         "score": {"do": "evaluate", "metrics": ["accuracy"], "baselines": []},
     },
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_after_another():
+    """Candidates are tried one at a time also where there are many cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "physical_cores", lambda: 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +90,26 @@ def test_the_recipe_that_is_written_reuses_the_winner_and_gives_its_figure(told)
     assert list(written["steps"]) == ["data", "tuned", "score"]
     again = danlu.run(tuned.recipe, store=store.path, trackers=[])
     assert set(again.reused) == {"data", "tuned", "score"}
-    found = again["score"].json("scores.json")["metrics"]["accuracy"]["value"]
-    assert found == tuned.test["accuracy"]["value"]
+    assert accuracy(again) == tuned.test["accuracy"]["value"]
+
+
+def test_the_recipe_that_is_written_trains_to_the_reported_figure_in_an_empty_store(told, tmp_path):
+    tuned, store, *_ = told
+    again = danlu.run(tuned.recipe, store=tmp_path / "empty", trackers=[])
+    assert again.reused == ()
+    assert len(Store(tmp_path / "empty").artifacts()) == 3
+    assert (
+        again["tuned"].manifest["key"]
+        == danlu.run(tuned.recipe, store=store.path, trackers=[])["tuned"].manifest["key"]
+    )
+    reported = tuned.test["accuracy"]
+    assert reported["low"] <= accuracy(again) <= reported["high"]
+    other = danlu.run(tuned.recipe, "tuned.lr=1.0e-6", store=tmp_path / "empty", trackers=[])
+    assert accuracy(other) < reported["low"]  # so that the interval is known to tell trainings apart
+
+
+def accuracy(run):
+    return run["score"].json("scores.json")["metrics"]["accuracy"]["value"]
 
 
 def test_a_finished_tune_is_told_again_and_its_recipe_is_left_as_it_is(told, monkeypatch):
@@ -118,14 +145,48 @@ def test_a_budget_below_one_trial_says_how_long_one_takes(tmp_path, monkeypatch)
         danlu.tune(DIGITS, "tuned.steps=200000", minutes=0.12, store=tmp_path / "store")
 
 
+def test_a_budget_that_the_baselines_use_up_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def late(event):
+        if event.kind == "first_table":
+            time.sleep(0.7)
+
+    with pytest.raises(RecipeError, match=r"no time was left for a trial after the baselines\n  → give more minutes"):
+        danlu.tune(DIGITS, minutes=0.01, store=tmp_path / "store", listeners=[late])
+
+
+def test_trials_that_all_fail_are_an_error_with_what_the_last_one_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"every trial failed, the last one so: the loss is nan at step"):
+        danlu.tune(DIGITS, "tuned.lr=1.0e+30", minutes=5, trials=1, store=tmp_path / "store")
+    assert not (tmp_path / "tiny-digits.tuned.yaml").exists()
+
+
+def test_data_without_validation_rows_is_refused_with_the_split_to_paste(tmp_path, monkeypatch):
+    opened = search.DataSet.open(
+        danlu.run({**DIGITS, "steps": {"data": DIGITS["steps"]["data"]}}, store=tmp_path / "store", trackers=[])[
+            "data"
+        ].path
+    )
+    bare = replace(opened, info={**opened.info, "rows": {"train": 1000, "validation": 0, "test": 300}})
+    monkeypatch.setattr(search.DataSet, "open", lambda path: bare)
+    with pytest.raises(
+        RecipeError, match=r"there are no validation rows to judge by\n  → data.split='\{validation: 0.1"
+    ) as found:
+        danlu.tune(DIGITS, minutes=5, store=tmp_path / "store")
+    assert found.value.where == "data"
+
+
 def test_a_recipe_that_trains_nothing_is_refused(tmp_path):
     only = {"name": "x", "steps": {"data": DIGITS["steps"]["data"]}}
     with pytest.raises(RecipeError, match="it has no step that trains"):
         danlu.tune(only, store=tmp_path / "store")
 
 
-def test_a_recipe_of_a_baseline_has_the_others_and_small_networks_to_try(tmp_path, monkeypatch):
+def test_the_usual_baselines_of_texts_come_before_any_candidate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(assets, "is_here", lambda asset: False)
     steps = {
         "data": {
             "do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification",
@@ -134,7 +195,14 @@ def test_a_recipe_of_a_baseline_has_the_others_and_small_networks_to_try(tmp_pat
         "score": {"do": "evaluate", "metrics": ["accuracy"], "baselines": []},
     }  # fmt: skip
     found = danlu.tune({"name": "moods", "steps": steps}, minutes=5, trials=1, store=tmp_path / "store")
-    assert {one["what"] for one in found.table()} >= {"majority", "tfidf_lr"}
+    tried = sorted(found.table(), key=lambda one: one["number"])
+    baselines = [one["what"] for one in tried if one["role"] == "baseline"]
+    assert set(baselines) == {"majority", "naive_bayes", "linear_svm", "tfidf_lr", "fasttext"}
+    assert baselines[-1] == "fasttext"  # it takes longer than those that count
+    assert [one["role"] for one in tried] == ["baseline"] * 5 + ["trial"]
+    assert not any("fasttext" in one["what"] for one in tried if one["role"] == "trial")
+    [fast] = [one for one in tried if one["what"] == "fasttext"]
+    assert fast["metrics"]["accuracy"]["value"] > 0.9  # the rate that it wants, not that of other networks
 
 
 def test_a_killed_tune_goes_on_with_its_training(tmp_path, monkeypatch):

@@ -100,7 +100,8 @@ def _prepared(ask: Ask, store: Store) -> tuple[Space, Any]:
         raise RecipeError("there are no validation rows to judge by", where=first.data, do=do)
     texts = [data.task.ask(row) for row, _ in zip(data.each("train"), range(_LANGUAGE_ROWS))]
     language = detect_language(texts).code if all(isinstance(text, str) for text in texts) else ""
-    return space.of(ask, language), dataset
+    counts = dataset.numbers.get("trained_labels", {})
+    return space.of(ask, language, {label: rows for label, rows in counts.items() if label}), dataset
 
 
 def _watched(here: Space, judge: Judge) -> Space:
@@ -139,7 +140,11 @@ class Search:
         for name in self.here.baselines:
             overrides = self.here.baseline(name)
             if self.kept.known(overrides) is None and self.clock.left() > 0:
-                outcome = self._tried("baseline", name, overrides, None)
+                try:
+                    outcome = self._tried("baseline", name, overrides, None)
+                except Halted as halted:
+                    self.events.emit("too_long", what=name, seconds=halted.seconds)
+                    continue
                 self.kept.add(outcome, outcome.value(self.judge.headline.name))
                 self.tell(outcome)
         known = sorted(self.kept.outcomes(), key=lambda one: result.rank(one, self.judge.headline))
@@ -190,7 +195,8 @@ class Search:
     def _tried(self, role: str, what: str, overrides: list[str], look: Callable[[int, float], bool] | None) -> Outcome:
         number = self.number()
         self.progress(what, 0, 0)
-        left = self.clock.left if look else lambda: math.inf  # a baseline takes what it takes
+        counts = not look and what not in space.LEARNT  # such a baseline takes what it takes
+        left = (lambda: math.inf) if counts else self.clock.left
         watcher = Watcher(self.here.step, left, look, partial(self.progress, what))
         try:
             made = trial.run(self.here.plan(overrides), self.store, self.judge, watcher)

@@ -23,6 +23,12 @@ from danlu.training.settings import FROM_SCRATCH
 
 METHODS = ("full", "lora", "last_layers", "adapter")
 """Of the methods those that reach most (docs/methods.md); each further one thins out a search of a few trials."""
+FEW_SHOT = "few_shot"
+"""Tried too where every label has few rows."""
+FEW = (2, 64)
+"""The rows of the rarest and of the commonest label between which it is tried (docs/methods.md)."""
+LEARNT: Mapping[str, Mapping[str, Any]] = {"fasttext": {"lr": 0.01, "epochs": 5}}
+"""Baselines that descend a gradient, yet learn in seconds, with what suits them (docs/classic.md)."""
 TECHNIQUES = ("label_smoothing", "ema", "r_drop", "fgm")
 LOOKS = 4
 """Looks at the validation rows in a trial, evenly: what the pruner judges by."""
@@ -112,7 +118,7 @@ class Space:
         parts = [backbone, str(params[f"method of {backbone}"])]
         entry, own = self._entry(backbone), backbone == next(iter(self.backbones))
         parts.append(f"lr {self._rate(own, parts[1], entry) * params['lr']:.2g}")
-        parts += [f"{name} {value:g}" for name, value in self._length(params["length"]).items()]
+        parts += [f"{name} {value:g}" for name, value in self._length(params["length"], parts[1]).items() if value]
         parts += [f"batch {params['batch_size']}"] if "batch_size" in params else []
         parts += [f"dropout {params['dropout']:g}"] if params.get("dropout") is not None else []
         parts += [params["technique"]] if params.get("technique", "none") != "none" else []
@@ -165,7 +171,7 @@ class Space:
             made["method"] = method
         if params.get("dropout") is not None:
             made[f"backbone.{entry.name}.dropout"] = params["dropout"]
-        made |= self._length(params["length"])
+        made |= self._length(params["length"], method)
         made["lr"] = float(f"{self._rate(own, method, entry) * params['lr']:.3g}")
         if "batch_size" in params:
             made["batch_size"] = params["batch_size"]
@@ -177,8 +183,9 @@ class Space:
         return [f"{self.step}.{name}={_written(value)}" for name, value in made.items()]
 
     def baseline(self, name: str) -> list[str]:
-        """A baseline as an override: the whole step, since a model that counts has no rate and no method."""
-        return [f"{self.step}={_written({'do': 'finetune', 'dataset': f'${self.data}', 'backbone': name})}"]
+        """A baseline as an override: the whole step, since the recipe's rate and method are not for it."""
+        told = {"do": "finetune", "dataset": f"${self.data}", "backbone": name, **LEARNT.get(name, {})}
+        return [f"{self.step}={_written(told)}"]
 
     def trial(self, overrides: Sequence[str]) -> recipes.Recipe:
         """The steps that a trial runs, the training and what it builds on. Raises RecipeFaults where it can't be so."""
@@ -205,7 +212,12 @@ class Space:
         found = plugin.find("methods", method).facts["lr"] if entry.name == "pretrained" else FROM_SCRATCH
         return float(found) * float(self.own["optimizer"].entry.facts.get("lr_scale", 1.0))
 
-    def _length(self, factor: float) -> dict[str, Any]:
+    def _length(self, factor: float, method: str) -> dict[str, Any]:
+        """How long: the recipe's own length times this, or the method's, where it has one that the recipe leaves."""
+        steps = plugin.find("methods", method).facts.get("steps")
+        named = self.own["steps"] or self.own["epochs"]
+        if steps and not (named and method == self.own["method"].name):
+            return {"steps": max(1, round(steps * factor)), "epochs": None}
         if self.own["steps"]:
             return {"steps": max(1, round(self.own["steps"] * factor))}
         return {"epochs": (self.own["epochs"] or 2.0) * factor}
@@ -239,8 +251,9 @@ def _written(value: Any) -> str:
 # ---- finding out what fits ------------------------------------------------------------------------------------------
 
 
-def of(ask: Ask, language: str = "") -> Space:
-    """What may be tried of a recipe; `language` is that of its texts, where they are known.
+def of(ask: Ask, language: str = "", counts: Mapping[str, int] | None = None) -> Space:
+    """What may be tried of a recipe; `language` is that of its texts and `counts` are the training rows of each label,
+    where they are known.
 
     Raises RecipeError for a recipe that trains nothing.
     """
@@ -264,19 +277,20 @@ def of(ask: Ask, language: str = "") -> Space:
         others = [*_weights(given, language, left_out), *(one for one in _small(given) if one != name)]
         backbones |= {name: one for one in others if (name := label(one)) not in backbones}
     draft = Space(ask, step.name, step.inputs["dataset"], backbones, (), {}, (), tuple(left_out))
-    return _checked(draft, given)
+    few = bool(counts and FEW[0] <= min(counts.values()) and max(counts.values()) <= FEW[1])
+    return _checked(draft, given, (*METHODS, FEW_SHOT) if few else METHODS)
 
 
-def _checked(draft: Space, given: Mapping[str, str]) -> Space:
-    """The space without what `danlu check` refuses."""
-    counting = [e for e in fitting("backbones", given) if e.gives.get("learning", "descent") != "descent" and _here(e)]
-    counting.sort(key=lambda entry: bool(_read(entry)))  # seconds before minutes
-    baselines = tuple(e.name for e in counting if _fits(draft, draft.baseline(e.name)))
+def _checked(draft: Space, given: Mapping[str, str], known: Sequence[str]) -> Space:
+    """The space without what `danlu check` refuses; `known` are the methods to try on trained weights."""
+    simple = [e for e in fitting("backbones", given) if _is_baseline(e) and _here(e)]
+    simple.sort(key=lambda entry: (bool(_read(entry)), entry.name in LEARNT))  # seconds before minutes
+    baselines = tuple(e.name for e in simple if _fits(draft, draft.baseline(e.name)))
     methods = {}
     for named, value in draft.backbones.items():
         own = [draft.own["method"].name] if value is None or named == _OWN else []
         trained = draft._entry(named).name == "pretrained"
-        names = dict.fromkeys([*own, *(METHODS if trained else ("full",))])
+        names = dict.fromkeys([*own, *(known if trained else ("full",))])
         more = [] if value is None or named == _OWN else [f"{draft.step}.backbone={_written(value)}"]
         fits = [name for name in names if _fits(draft, [*more, f"{draft.step}.method={name}"])]
         if fits:
@@ -285,6 +299,11 @@ def _checked(draft: Space, given: Mapping[str, str]) -> Space:
     techniques = tuple(t for t in tried if _fits(draft, [f"{draft.step}.techniques=[{t}]"]))
     backbones = {named: draft.backbones[named] for named in methods}
     return replace(draft, backbones=backbones, baselines=baselines, methods=methods, techniques=techniques)
+
+
+def _is_baseline(entry: plugin.Entry) -> bool:
+    """Whether a backbone counts, or learns as fast as if it did."""
+    return entry.gives.get("learning", "descent") != "descent" or entry.name in LEARNT
 
 
 def _read(entry: plugin.Entry) -> str:
@@ -337,7 +356,7 @@ def _weights(given: Mapping[str, str], language: str, left_out: list[str]) -> li
 
 
 def _small(given: Mapping[str, str]) -> list[str]:
-    """Networks from scratch that need little data: recurrent and convolutional ones."""
-    entries = [e for e in fitting("backbones", given) if e.gives.get("learning") == "descent"]
+    """Networks from scratch that need little data, recurrent and convolutional ones, but for those tried before."""
+    entries = [e for e in fitting("backbones", given) if e.gives.get("learning") == "descent" and e.name not in LEARNT]
     needs_nothing = [e for e in entries if not any(f.get("required") for f in e.fields.values())]
     return [e.name for e in needs_nothing if e.gives.get("layers") == "other" and e.origin == "danlu"]
