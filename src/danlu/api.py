@@ -194,7 +194,7 @@ def tune(
     *overrides: str,
     minutes: float = 20.0,
     trials: int | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     store: Path | str | None = None,
     imports: Sequence[Path | str] = (),
     listeners: Sequence[Callable[[Event], None]] = (),
@@ -202,9 +202,9 @@ def tune(
     """Find a better training for a recipe within a budget: baselines, then backbones, methods and settings.
 
     Trials are judged on the validation rows; the test rows are looked at once, for the winner. `trials` is how many to
-    try at most, `jobs` how many to train at once, each in a process with its share of the cores. A tune that was
-    stopped goes on with what it found, and `minutes` count all its sessions. Raises RecipeError where there is nothing
-    to tune, or the budget is too small for one trial.
+    try at most, `jobs` how many to train at once, each in a process with its share of the cores; unless given, as many
+    as suit the machine. A tune that was stopped goes on with what it found, and `minutes` count all its sessions.
+    Raises RecipeError where there is nothing to tune, or the budget is too small for one trial.
     """
     machine.tune_threads_env()
     checked = check(recipe, *overrides, imports=imports, store=store)

@@ -52,8 +52,11 @@ def tune(
     minutes: Annotated[float, typer.Option(min=0.01, help="The budget, with all earlier sessions of this tune.")] = 20,
     trials: Annotated[int | None, typer.Option(min=1, help="Try so many candidates at most.")] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Train so many candidates at once, each on its share of the cores.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs", min=1, help="Train so many candidates at once; by default what suits the cores and memory."
+        ),
+    ] = None,
     store: StoreOption = None,
     imports: ImportOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,

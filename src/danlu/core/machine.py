@@ -71,6 +71,11 @@ def cpu_threads() -> int:
     return min(allowed, _cpu_quota() or allowed)
 
 
+def physical_cores() -> int:
+    """How many physical cores this process may use, at least one: two threads of a core share its arithmetic."""
+    return min(psutil.cpu_count(logical=False) or cpu_threads(), cpu_threads())
+
+
 def _cpu_quota() -> int | None:
     with suppress(OSError, ValueError):
         quota, period = _CPU_SHARE.read_text().split()

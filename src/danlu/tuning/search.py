@@ -22,7 +22,7 @@ from danlu.core.errors import RecipeError
 from danlu.core.events import Events
 from danlu.core.files import sha256_bytes
 from danlu.training.dry import spoken
-from danlu.tuning import result, space, study, trial
+from danlu.tuning import result, share, space, study, trial
 from danlu.tuning.jobs import SAME, Jobs
 from danlu.tuning.result import Tuned
 from danlu.tuning.space import Ask, Space
@@ -51,17 +51,24 @@ class Clock:
         return self.budget - self.spent
 
 
-def tune(ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events, jobs: int = 1) -> Tuned:
-    """Search, `jobs` candidates at once; judge the winner on the test rows, and write report and recipe.
+def tune(
+    ask: Ask, store: Store, *, minutes: float, trials: int | None, events: Events, jobs: int | None = None
+) -> Tuned:
+    """Search, `jobs` candidates at once (unless given, as many as suit the machine, which a note tells); judge the
+    winner on the test rows, and write report and recipe.
 
     On `events`: `trial` with each outcome, `first_table` after the baselines, `progress` of the budget. Raises
     RecipeError where there is nothing to tune, for no job or far more than cores, or a budget too small for one trial.
     """
-    _check_jobs(jobs)
+    if jobs is not None:
+        _check_jobs(jobs)
     clock = Clock(60 * minutes)
     here, dataset = _prepared(ask, store)
     judge = trial.judge_of(here, DataSet.open(dataset.path))
     here = _watched(here, judge)
+    if jobs is None:
+        jobs, why = share.suited(here, trials)
+        events.note(why)
     identity = [dataset.digest, here.recipe.seed, here.own_plain(), judge.headline.name, plugin.code_identity()]
     folder = store.path / "tunes" / sha256_bytes(to_json(identity))[:16]
     with study.opened(folder, here, judge.headline.better, here.recipe.seed) as kept:
