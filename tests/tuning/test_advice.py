@@ -1,11 +1,12 @@
 """What is advised before any training, and that nothing is trained or written."""
 
 import csv
+import shlex
 
 import pytest
 
 import danlu
-from danlu.core.errors import RecipeError
+from danlu.core.errors import DataError, RecipeError
 
 
 def texts(rows, kind="text", **step):
@@ -41,6 +42,95 @@ def test_a_model_without_room_is_advised_lora(tiny_bert, monkeypatch):
     short = danlu.advise(texts(300, backbone={"pretrained": str(tiny_bert)}))
     assert about(short, "method")["override"] == "tuned.method=lora"
     assert about(short, "length")["override"] == "tuned.steps=600"
+
+
+def reviews(folder, counts, labels=True):
+    """A recipe on a CSV with so many rows of each label; English sentences."""
+    path = folder / "reviews.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"] if labels else ["text"])
+        for label, count in counts.items():
+            for k in range(count):
+                text = f"this is the {label or 'other'} review number {k} and it was what you would have liked"
+                writer.writerow([text, label] if labels else [text])
+    recipe = texts(1)
+    recipe["steps"]["data"]["source"] = {"csv": str(path)}
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("counts", "method"),
+    [
+        ({"good": 20, "bad": 20}, "few_shot"),
+        ({"good": 6, "bad": 90}, "few_shot"),
+        ({"good": 100, "bad": 100}, "full"),
+        ({"good": 20, "bad": 200}, "full"),
+        ({"good": 1, "bad": 40}, "zero_shot"),
+    ],
+)
+def test_rows_a_label_choose_the_method(tmp_path, tiny_bert, counts, method):
+    recipe = reviews(tmp_path, counts)
+    recipe["steps"]["tuned"] = {"do": "finetune", "backbone": {"pretrained": str(tiny_bert)}, "epochs": 2}
+    found = danlu.advise(recipe)
+    told = about(found, "method")
+    assert told["choice"] == method
+    changed = danlu.check(recipe, *shlex.split(told["override"]))
+    [tuned] = [step for step in changed.steps if step.name == "tuned"]
+    assert tuned.stage.settings["method"].name == method
+    assert ("0.721 on movie-snippets" in told["why"]) == (method == "few_shot")
+    assert ("compare it with zero_shot" in told["why"]) == (counts["good"] == 6)
+    assert (about(found, "length") is None) == (method != "full")
+    assert (about(found, "time") is None) == (method == "zero_shot")
+    if method == "few_shot":
+        assert (tuned.stage.settings["keep"], tuned.stage.settings["epochs"]) == ("last", None)  # its own 20 steps
+
+
+def test_descriptions_of_the_recipe_are_not_overridden(tmp_path, tiny_bert):
+    recipe = reviews(tmp_path, {"good": 20, "bad": 20})
+    method = {"few_shot": {"descriptions": {"good": "It was great.", "bad": "It was bad."}}}
+    tuned = {"do": "finetune", "backbone": {"pretrained": str(tiny_bert)}, "method": method, "keep": "last"}
+    recipe["steps"]["tuned"] = tuned
+    assert about(danlu.advise(recipe), "method")["override"] == ""
+
+
+def test_few_rows_are_given_to_an_encoder_also_where_the_recipe_has_fresh_weights(tmp_path, monkeypatch):
+    from danlu.core import assets
+
+    monkeypatch.setattr(assets, "is_here", lambda asset: False)
+    for backbone, stays in (("gru", "so few rows teach gru little"), ("tfidf_lr", "tfidf_lr stays the baseline")):
+        recipe = reviews(tmp_path, {"good": 20, "bad": 20})
+        recipe["steps"]["tuned"]["backbone"] = backbone
+        found = danlu.advise(recipe)
+        assert (about(found, "backbone")["choice"], stays in about(found, "backbone")["why"]) == (
+            "pretrained minilm", True,
+        )  # fmt: skip
+        assert about(found, "method")["choice"] == "few_shot"
+
+
+@pytest.mark.parametrize("column", [True, False])
+@pytest.mark.parametrize("by", ["task", "method"])
+def test_rows_without_any_label_lead_to_zero_shot_where_the_labels_are_named(tmp_path, tiny_bert, column, by):
+    recipe = reviews(tmp_path, {"": 30}, labels=column)
+    tuned = {"do": "finetune", "backbone": {"pretrained": str(tiny_bert)}}
+    columns = {"text": "text", "label": "label"}
+    recipe["steps"]["data"]["task"] = {"text_classification": columns}
+    recipe["steps"]["tuned"] = tuned
+    with pytest.raises(DataError, match="label"):
+        danlu.advise(recipe)
+    if by == "task":
+        columns["labels"] = ["bad", "good"]
+    else:
+        tuned["method"] = {"few_shot": {"descriptions": {"bad": "It was bad.", "good": "It was great."}}}
+    found = danlu.advise(recipe)
+    assert found["data"]["labels"] == {"bad": 0, "good": 0}
+    assert about(found, "method")["choice"] == "zero_shot"
+    changed = danlu.check(recipe, *shlex.split(about(found, "method")["override"]))
+    [after] = [step.stage.settings["method"] for step in changed.steps if step.name == "tuned"]
+    assert (after.name, sorted(after.settings["descriptions"])) == ("zero_shot", ["bad", "good"] * (by == "method"))
+    assert "no row has a label" in about(found, "method")["why"]
+    assert about(found, "time") is None
+    assert "30 rows without a label" in {one["what"] for one in found["risks"]}
 
 
 def test_few_rows_and_uneven_labels_are_risks_with_what_to_do(tmp_path):
