@@ -103,9 +103,8 @@ class _Rows:
     def facts(self) -> dict[str, Any]:
         scale, counts = self.total / self.table.num_rows, label_counts([self.labelled], self.task)
         named = dict.fromkeys(getattr(self.task, "labels", ()), 0) if self.task.gives.get("answer") == "label" else {}
-        of_text = self.task.gives.get("modality") == "text"
-        rows = iterate_rows(self.table.slice(0, costs.SAMPLE)) if of_text else ()
-        texts = [" ".join(_strings(self.task.ask(row))) for row in rows]
+        looked = self.table.slice(0, costs.SAMPLE if self.task.gives.get("modality") == "text" else 0)
+        texts = [" ".join(_strings(self.task.ask(row))) for row in iterate_rows(looked)]
         language = detect_language(texts) if texts else None
         labelled = round(self.labelled.num_rows * scale)
         return {
@@ -236,7 +235,7 @@ def _choices(
     cost: dict[str, Any] | None, unknown: str,
 ) -> list[dict[str, str]]:  # fmt: skip
     """Method, length, time and memory, with their reasons; what the method wants at least is noted in the cost."""
-    said = []
+    said: list[dict[str, str]] = []
     encoder = chosen.name == "pretrained" if chosen else "minilm" in backbone["choice"]
     gaps = step.stage.settings["method"].name == "verbalizer"  # which is made for few rows too
     if shots and _few(shots) and encoder and not gaps:

@@ -51,7 +51,7 @@ def _weights(here: Space) -> int:
 
 
 def _bytes(backbone: Any) -> int:
-    choice = resolve("backbones", backbone, "backbone", []) if isinstance(backbone, str | dict) else backbone
+    choice: Any = resolve("backbones", backbone, "backbone", []) if isinstance(backbone, str | dict) else backbone
     with suppress(DanluError):  # what is not there is told by the trial that misses it
         folder = choice.make("backbone").folder()
         return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0

@@ -277,7 +277,7 @@ def of(ask: Ask, language: str = "", counts: Mapping[str, int] | None = None) ->
         others = [*_weights(given, language, left_out), *(one for one in _small(given) if one != name)]
         backbones |= {name: one for one in others if (name := label(one)) not in backbones}
     draft = Space(ask, step.name, step.inputs["dataset"], backbones, (), {}, (), tuple(left_out))
-    few = bool(counts) and FEW[0] <= min(counts.values()) and max(counts.values()) <= FEW[1]
+    few = bool(counts and FEW[0] <= min(counts.values()) and max(counts.values()) <= FEW[1])
     return _checked(draft, given, (*METHODS, FEW_SHOT) if few else METHODS)
 
 
