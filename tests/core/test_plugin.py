@@ -147,9 +147,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     ],
 )
 def test_the_usual_name_of_a_backbone_is_answered_with_ours_and_what_it_is(name, meant):
-    with pytest.raises(
-        RecipeError, match=rf"there is no backbone called '{name}'; did you mean {meant}\?\n  → danlu"
-    ):
+    with pytest.raises(RecipeError, match=rf"there is no backbone called '{name}'; did you mean {meant}\?\n  → danlu"):
         plugin.find("backbones", name)
 
 

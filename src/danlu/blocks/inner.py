@@ -218,4 +218,5 @@ class Projections(nn.Module):
         self.biases = nn.ParameterList([torch.zeros(wanted) for _ in range(pairs)])
 
     def forward(self, hidden: Tensor, place: int) -> Tensor:
-        return hidden.float() @ self.weights[place].float() + self.biases[place].float()
+        mapped: Tensor = hidden.float() @ self.weights[place].float() + self.biases[place].float()
+        return mapped

@@ -17,6 +17,7 @@ class SGD(Optimizer):
     """
 
     lr_scale: ClassVar[float] = 100.0
+    unshared: ClassVar[str] = "moves weights in one kernel that torch has for whole ones"
 
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """How much of the last step is in the next one."""
