@@ -158,7 +158,7 @@ class OwnWeights:
     ) -> None:
         self.every = {name: tensor for weights in turns.values() for name, tensor in weights.items()}
         self.named = method.name if method else ""
-        self.names = frozenset(method.own([*self.every], fresh)) if method else frozenset()
+        self.names: frozenset[str] = frozenset(method.own([*self.every], fresh)) if method else frozenset()
         self._joined = False
 
     def see(self) -> None:
