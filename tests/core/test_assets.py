@@ -22,7 +22,7 @@ COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 
 def test_the_catalogue_is_whole():
     found = assets.catalogue()
-    assert len(found) == 27
+    assert len(found) == 28
     for asset in found.values():
         assert asset.kind in ("data", "weights")
         assert asset.about
