@@ -63,8 +63,7 @@ class Teaching(TrainSettings, Stage):
         ranks = present()
         old = DataSet.open(inputs["before"].path) if "before" in inputs else None
         self.check_merge()
-        place = out.work / f"base-{ranks.rank}"
-        base = Base.of(inputs["base"].path, place, self.dropout) if "base" in inputs else None
+        base = Base.of(inputs["base"].path, out.work / f"base-{ranks.rank}", self.dropout) if "base" in inputs else None
         taught = self.taught(inputs, out, data)
         backbone, processor = self.begin(data, base, taught)
         if base:
