@@ -1,8 +1,11 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from danlu.core import assets
+from danlu.core import assets, machine
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.yaml"
 
@@ -16,6 +19,113 @@ def test_doctor_looks_and_changes_nothing(danlu, tmp_path):
     told = danlu("doctor", "--store", tmp_path, "--json").json
     assert {"machine", "store", "assets", "checks"} == told.keys()
     assert all(check["do"] or check["ok"] for check in told["checks"])
+
+
+@pytest.fixture
+def calm(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(machine, "cpu_threads", lambda: 64)
+
+
+def waiting(danlu, store):
+    """What doctor finds wrong with threads, and the values in force."""
+    told = danlu("doctor", "--store", store, "--json").json
+    wrong = {check["what"]: check["do"] for check in told["checks"] if not check["ok"]}
+    about = {what: do for what, do in wrong.items() if "OMP" in what or "torch takes" in what}
+    assert bool(about) != ("waiting threads leave their cores to other programs" in [c["what"] for c in told["checks"]])
+    return about, told["machine"]["threads_env"]
+
+
+@pytest.mark.usefixtures("calm")
+def test_doctor_tells_how_threads_wait(danlu, tmp_path, monkeypatch):
+    in_force = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "4096"}
+    assert waiting(danlu, tmp_path) == ({}, in_force)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    said = danlu("doctor", "--store", tmp_path).out
+    assert "threads, torch takes 3" in said
+    assert "OMP_WAIT_POLICY=PASSIVE, GOMP_SPINCOUNT=1000" in said
+    monkeypatch.setenv("GOMP_SPINCOUNT", "0")
+    assert waiting(danlu, tmp_path) == ({}, in_force | {"GOMP_SPINCOUNT": "0"})
+
+
+BEFORE_TORCH = """
+import json, os, sys
+from importlib.machinery import ModuleSpec
+
+NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+
+class Asked(BaseException):
+    pass
+
+class Torch:
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name == "torch" else None
+
+    def create_module(self, spec):
+        raise Asked
+
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(0, Torch())
+import danlu
+from danlu.cli import main
+
+recipe, store = sys.argv[1:]
+ways = {
+    "run": lambda: danlu.run(recipe, store=store, trackers=()),
+    "advise": lambda: danlu.advise(recipe),
+    "tune": lambda: danlu.tune(recipe, store=store),
+    "load": lambda: danlu.load("no/such/folder"),
+    "danlu run": lambda: main.run(["run", recipe, "--store", store]),
+    "danlu compare": lambda: main.run(["compare", "no@1", "no@2", "--store", store]),
+    "danlu reproduce": lambda: main.run(["reproduce", "no@1", "--store", store]),
+    "danlu serve": lambda: main.run(["serve", "no", "--port", "0", "--store", store]),
+}
+told = {}
+for way, go in ways.items():
+    for name in NAMES:
+        os.environ.pop(name, None)
+    try:
+        end = go()
+    except (Asked, Exception) as error:
+        end = type(error).__name__
+    told[way] = [end, *map(os.environ.get, NAMES)]
+assert "torch" not in sys.modules
+print(json.dumps(told))
+"""
+
+
+def test_threads_are_told_how_to_wait_before_torch_is_asked_for(tmp_path):
+    """In a process where torch is a module that only tells when it is asked for."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_TORCH, DIGITS, tmp_path / "store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert {way: rest for way, (_, *rest) in told.items() if rest != ["PASSIVE", "1000", "4096"]} == {}
+    assert [told[way][0] for way in ("run", "advise", "tune", "danlu run")] == ["Asked"] * 4
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("OMP_WAIT_POLICY", "active", "OMP_WAIT_POLICY=active: waiting threads keep their cores"),
+        ("OMP_WAIT_POLICY", "sleepy", "OMP_WAIT_POLICY='sleepy' is neither PASSIVE nor ACTIVE"),
+        ("GOMP_SPINCOUNT", "infinity", "GOMP_SPINCOUNT=infinity: threads that wait spin for long"),
+        ("GOMP_SPINCOUNT", "10k", "GOMP_SPINCOUNT=10k: threads that wait spin for long"),
+        ("GOMP_SPINCOUNT", "many", "GOMP_SPINCOUNT='many' is no number"),
+        ("OMP_NUM_THREADS", "65", "torch takes 65 threads, and this process may run 64"),
+    ],
+)
+def test_doctor_warns_of_settings_that_cost_time(danlu, tmp_path, monkeypatch, name, value, told):
+    monkeypatch.setenv(name, value)
+    found, _ = waiting(danlu, tmp_path)
+    assert len(found) == 1
+    assert next(iter(found)).startswith(told)
+    assert name in next(iter(found.values()))
 
 
 def test_what_is_missing_is_told_with_its_mend(danlu, tmp_path, monkeypatch):

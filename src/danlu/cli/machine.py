@@ -36,7 +36,7 @@ def doctor(
     Example:  danlu doctor --store-check
     """
     place = api.locate(store)
-    found = machine.facts(place.path)
+    found = machine.facts(place.path) | {"torch_threads": machine.torch_threads(), "threads_env": machine.threads_env()}
     of_store = list(_store_checks(place, full=store_check))
     checks = [*_checks(found, place), *of_store, *_plugin_checks()]
     if as_json:
@@ -55,7 +55,8 @@ def _print_machine(found: dict[str, Any], place: Any) -> None:
     facts(
         {
             "system": f"{found['os']}, Python {found['python']}",
-            "processor": f"{found['cpu']}, {found['threads']} threads",
+            "processor": f"{found['cpu']}, {found['threads']} threads, torch takes {found['torch_threads']}",
+            "threads": ", ".join(f"{name}={value}" for name, value in found["threads_env"].items()),
             "it can": ", ".join(found["cpu_flags"]) or "nothing known",
             "memory": f"{found['memory_available'] / _GIB:.1f} GiB free of {found['memory_total'] / _GIB:.1f}",
             "disk": f"{found['disk_free'] / _GIB:.1f} GiB free",
@@ -87,6 +88,11 @@ def _checks(found: dict[str, Any], place: Any) -> Iterator[dict[str, Any]]:
         "bfloat16 is not multiplied in hardware",
         "nothing to do: training uses fp32",
     )
+    waiting = machine.threads_faults()
+    for fault, mend in waiting:
+        yield _check(False, "", fault, mend)
+    if not waiting:
+        yield _check(True, "waiting threads leave their cores to other programs", "", "")
     yield _check(
         not absent,
         "the assets of the quick start are here",

@@ -52,6 +52,11 @@ SPINS = "1000"
 KERNELS = "4096"
 """How many kernels oneDNN keeps that it made for a shape."""
 
+_OWN = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": SPINS, "ONEDNN_PRIMITIVE_CACHE_CAPACITY": KERNELS}
+_LONG = 3000
+"""Spins from which a waiting thread is felt by other programs (docs/decisions.md, 23)."""
+_SPIN = re.compile(r"(\d+)\s*([kmgt]?)", re.IGNORECASE)
+
 
 def tune_threads_env() -> None:
     """Make idle OpenMP threads sleep after a short spin, and oneDNN keep its kernels, unless told otherwise.
@@ -60,15 +65,64 @@ def tune_threads_env() -> None:
     threads that sleep at once are late for each of the thousand operations of a step. Texts of 40 lengths need more
     kernels than the 1,024 that oneDNN keeps by itself, and makes again (docs/decisions.md, 23).
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    for name, own in _OWN.items():
+        os.environ.setdefault(name, own)
+
+
+def threads_env() -> dict[str, str]:
+    """What is in force after `tune_threads_env`: the user's own values, and ours where there are none."""
+    return {name: os.environ.get(name, own) for name, own in _OWN.items()}
+
+
+def torch_threads() -> int:
+    """How many threads torch takes in a process that starts here: `OMP_NUM_THREADS`, else one a physical core.
+
+    torch sees which processors are allowed, and not a container's share of them.
+    """
+    with suppress(ValueError):
+        return max(1, int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]))
+    return min(_allowed(), psutil.cpu_count(logical=False) or _allowed())
+
+
+def threads_faults() -> list[tuple[str, str]]:
+    """What of the threads' settings costs time, and what to do about it."""
+    told, found = threads_env(), list[tuple[str, str]]()
+    policy, spins = told["OMP_WAIT_POLICY"], told["GOMP_SPINCOUNT"]
+    if policy.strip().upper() == "ACTIVE":
+        what = f"OMP_WAIT_POLICY={policy}: waiting threads keep their cores from other programs"
+        found.append((what, "unset OMP_WAIT_POLICY, or set it to PASSIVE"))
+    elif policy.strip().upper() != "PASSIVE":
+        what = f"OMP_WAIT_POLICY={policy!r} is neither PASSIVE nor ACTIVE, so OpenMP passes over it"
+        found.append((what, "unset OMP_WAIT_POLICY, or set it to PASSIVE"))
+    looks = _spins(spins)
+    if looks is None:
+        what = f"GOMP_SPINCOUNT={spins!r} is no number of spins, so OpenMP passes over it"
+        found.append((what, f"unset GOMP_SPINCOUNT, or set it to {SPINS}"))
+    elif looks > _LONG:
+        what = f"GOMP_SPINCOUNT={spins}: threads that wait spin for long, to the cost of other programs"
+        found.append((what, f"unset GOMP_SPINCOUNT, or set it to {SPINS}"))
+    if torch_threads() > cpu_threads():
+        what = f"torch takes {torch_threads()} threads, and this process may run {cpu_threads()} at once"
+        found.append((what, f"export OMP_NUM_THREADS={cpu_threads()}"))
+    return found
+
+
+def _spins(text: str) -> float | None:
+    """A number of spins as GCC's OpenMP library reads it; None for what it does not."""
+    text = text.strip()
+    if text.lower() in ("infinity", "infinite"):
+        return float("inf")
+    read = _SPIN.fullmatch(text)
+    return int(read[1]) * 1000.0 ** " kmgt".index(read[2].lower() or " ") if read else None
 
 
 def cpu_threads() -> int:
     """How many threads this process may really run at once: its affinity and its container's share of processors."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, _cpu_quota() or allowed)
+    return min(_allowed(), _cpu_quota() or _allowed())
+
+
+def _allowed() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_quota() -> int | None:
