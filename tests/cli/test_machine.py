@@ -25,7 +25,7 @@ def test_doctor_looks_and_changes_nothing(danlu, tmp_path):
 def calm(monkeypatch):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine, "cpu_threads", lambda: 64)
+    monkeypatch.setattr(machine, "cpu_threads", lambda: 4096)
 
 
 def waiting(danlu, store):
@@ -117,7 +117,7 @@ def test_threads_are_told_how_to_wait_before_torch_is_asked_for(tmp_path):
         ("GOMP_SPINCOUNT", "infinity", "GOMP_SPINCOUNT=infinity: threads that wait spin for long"),
         ("GOMP_SPINCOUNT", "10k", "GOMP_SPINCOUNT=10k: threads that wait spin for long"),
         ("GOMP_SPINCOUNT", "many", "GOMP_SPINCOUNT='many' is no number"),
-        ("OMP_NUM_THREADS", "65", "torch takes 65 threads, and this process may run 64"),
+        ("OMP_NUM_THREADS", "5000", "torch takes 5000 threads, and this process may run 4096"),
     ],
 )
 def test_doctor_warns_of_settings_that_cost_time(danlu, tmp_path, monkeypatch, name, value, told):

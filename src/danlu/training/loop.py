@@ -172,7 +172,7 @@ def numbers(run: Run, expected: Expected, spent: Energy) -> dict[str, Any]:
         "seconds": round(run.pulse.seconds, 3),
         "seconds_expected": None if expected.seconds is None else round(expected.seconds, 3),
         "examples_per_s": round(run.pulse.examples_per_s, 2),
-        **throughput.figures(run.model, run.pulse.work, run.pulse.seconds, run.device, run.precision),
+        **throughput.figures(run.model, run.pulse.work, run.pulse.seconds, run.device, run.precision, run.ranks.world),
         "energy": spent.told(),
         "cost": spent.costs(run.pulse.seconds),
         "parameters": size,

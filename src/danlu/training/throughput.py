@@ -14,6 +14,7 @@ causal mask is not taken off, as in PaLM.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -73,7 +74,8 @@ def cost(model: nn.Module) -> Cost | None:
 
 
 def ceiling(device: torch.device, precision: Precision) -> float:
-    """Floating-point operations a second of a large matrix product; measured once for this machine and precision."""
+    """Floating-point operations a second of a large matrix product on this rank's threads or device; measured once for
+    this machine, number of threads and precision."""
     return once("matmul.json", device, lambda: multiplied(device, precision), of=f"{precision}, ")
 
 
@@ -95,11 +97,24 @@ def _seconds(matrix: Tensor) -> float:
     return time.perf_counter() - began
 
 
-def figures(model: nn.Module, work: Work, seconds: float, device: torch.device, precision: Precision) -> dict[str, Any]:
-    """`tokens_per_s`, `flop_per_s`, `matmul_flop_per_s` and `mfu`, their ratio; None where it can't be told."""
+def figures(
+    model: nn.Module, work: Work, seconds: float, device: torch.device, precision: Precision, world: int = 1
+) -> dict[str, Any]:
+    """What was reached, and its share of what the machine can; None where it can't be told.
+
+    `work` is that of all `world` ranks together, so the rates of matrix products are too: each rank multiplies on its
+    own threads or device. `mfu` is the share of the rate in bf16, whatever the training's precision, so that trainings
+    compare; `matmul_share` is that of the rate in the training's own.
+    """
     seconds, of_model = max(seconds, 1e-9), cost(model)
     told: dict[str, Any] = {"tokens_per_s": round(work.tokens / seconds, 1) if work.tokens else None}
+    names = ("flop_per_s", "matmul_flop_per_s", "matmul_share", "matmul_bf16_flop_per_s", "mfu")
     if of_model is None or not work.tokens:
-        return told | {"flop_per_s": None, "matmul_flop_per_s": None, "mfu": None}
-    reached, most = of_model.flop(work) / seconds, ceiling(device, precision)
-    return told | {"flop_per_s": round(reached), "matmul_flop_per_s": round(most), "mfu": round(reached / most, 4)}
+        return told | dict.fromkeys(names)
+    reached, most = of_model.flop(work) / seconds, ceiling(device, precision) * world
+    bf16: float | None = None
+    with suppress(RuntimeError, TypeError):  # a device that can't multiply in bf16
+        bf16 = ceiling(device, "bf16") * world
+    own = (round(most), round(reached / most, 4))
+    in_bf16 = (round(bf16), round(reached / bf16, 4)) if bf16 else (None, None)
+    return told | dict(zip(names, (round(reached), *own, *in_bf16), strict=True))

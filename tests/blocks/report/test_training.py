@@ -55,8 +55,13 @@ def test_one_point_and_a_flat_curve_are_no_fault():
 def test_numbers_in_words_and_what_is_not_known_left_out():
     assert told(NUMBERS) == {
         "steps": "40", "time": "2.5 s", "tokens/s": "1,234", "useful GFLOP/s": "5.0",
-        "of the matrix-multiply rate (MFU)": "25.1%", "energy": "0.5 kWh (codecarbon)", "CO2": "250 g", "cost, about": "0.4",
+        "of the matrix-multiply rate in bf16 (MFU)": "25.1%", "energy": "0.5 kWh (codecarbon)", "CO2": "250 g", "cost, about": "0.4",
     }  # fmt: skip
+    both = {"mfu": 0.25, "matmul_share": 0.5}
+    assert told(both | {"precision": "fp32"}) == {
+        "of the matrix-multiply rate in bf16 (MFU)": "25.0%", "of the matrix-multiply rate in fp32": "50.0%"
+    }  # fmt: skip
+    assert told(both | {"precision": "bf16"}) == {"of the matrix-multiply rate in bf16 (MFU)": "25.0%"}
     assert told({"mfu": None, "energy": {"kwh": None}, "cost": {"energy": None}}) == {}
 
 

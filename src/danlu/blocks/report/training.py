@@ -121,14 +121,15 @@ def told(numbers: Mapping[str, Any]) -> dict[str, str]:
         return None if value is None else pattern.format(value / by)
 
     energy, cost = numbers.get("energy") or {}, numbers.get("cost") or {}
-    spent = [value for value in cost.values() if value is not None]
+    spent, own = [value for value in cost.values() if value is not None], numbers.get("precision", "bf16")
     found = {
         "steps": said("steps", "{:,.0f}"),
         "time": said("seconds", "{:,.1f} s") if numbers.get("seconds") else None,
         "examples/s": said("examples_per_s", "{:,.1f}"),
         "tokens/s": said("tokens_per_s", "{:,.0f}"),
         "useful GFLOP/s": said("flop_per_s", "{:,.1f}", 1e9),
-        "of the matrix-multiply rate (MFU)": said("mfu", "{:.1%}"),
+        "of the matrix-multiply rate in bf16 (MFU)": said("mfu", "{:.1%}"),
+        f"of the matrix-multiply rate in {own}": said("matmul_share", "{:.1%}") if own != "bf16" else None,
         "peak memory": said("peak_memory_mb", "{:,.0f} MB"),
         "energy": f"{energy['kwh']:.3g} kWh ({energy['by']})" if energy.get("kwh") is not None else None,
         "CO2": f"{energy['co2_g']:.3g} g" if energy.get("co2_g") is not None else None,
