@@ -11,6 +11,7 @@ NUMBERS = {
     "steps": 40, "seconds": 2.5, "loss": [[10, 2.0], [20, 1.0], [40, 0.5]], "rates": [[10, 0.002], [40, 0.0]],
     "validation": {"of": "loss", "looks": [[20, 1.5], [40, 1.25]]}, "tokens_per_s": 1234.5, "mfu": 0.251,
     "flop_per_s": 5e9, "energy": {"kwh": 0.5, "co2_g": 250.0, "by": "codecarbon"}, "cost": {"energy": 0.3, "machine": 0.1},
+    "peak_memory_mb": 1536.4,
 }  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def test_one_point_and_a_flat_curve_are_no_fault():
 def test_numbers_in_words_and_what_is_not_known_left_out():
     assert told(NUMBERS) == {
         "steps": "40", "time": "2.5 s", "tokens/s": "1,234", "useful GFLOP/s": "5.0",
-        "of the matrix-multiply rate in bf16 (MFU)": "25.1%", "energy": "0.5 kWh (codecarbon)", "CO2": "250 g", "cost, about": "0.4",
+        "of the matrix-multiply rate in bf16 (MFU)": "25.1%", "peak memory": "1,536 MB", "energy": "0.5 kWh (codecarbon)",
+        "CO2": "250 g", "cost, about": "0.4",
     }  # fmt: skip
     both = {"mfu": 0.25, "matmul_share": 0.5}
     assert told(both | {"precision": "fp32"}) == {
