@@ -86,7 +86,7 @@ def torch_threads() -> int:
 
 def threads_faults() -> list[tuple[str, str]]:
     """What of the threads' settings costs time, and what to do about it."""
-    told, found = threads_env(), []
+    told, found = threads_env(), list[tuple[str, str]]()
     policy, spins = told["OMP_WAIT_POLICY"], told["GOMP_SPINCOUNT"]
     if policy.strip().upper() == "ACTIVE":
         what = f"OMP_WAIT_POLICY={policy}: waiting threads keep their cores from other programs"

@@ -111,7 +111,8 @@ def figures(
     names = ("flop_per_s", "matmul_flop_per_s", "matmul_share", "matmul_bf16_flop_per_s", "mfu")
     if of_model is None or not work.tokens:
         return told | dict.fromkeys(names)
-    reached, most, bf16 = of_model.flop(work) / seconds, ceiling(device, precision) * world, None
+    reached, most = of_model.flop(work) / seconds, ceiling(device, precision) * world
+    bf16: float | None = None
     with suppress(RuntimeError, TypeError):  # a device that can't multiply in bf16
         bf16 = ceiling(device, "bf16") * world
     own = (round(most), round(reached / most, 4))
