@@ -22,7 +22,7 @@ TASK = TextClassification(text="text", label="label", labels=("one", "two", "thr
 class Padded:
     """A processor whose arrays are given as they are."""
 
-    pad: ClassVar[dict[str, float]] = {"ids": 0, "attention_mask": 0}
+    pad: ClassVar[dict[str, float]] = {"ids": 0, "input_ids": 0, "attention_mask": 0}
 
     def inputs(self, x: Any, limit: int | None = None) -> dict[str, Any]:
         return dict(x)
