@@ -62,6 +62,19 @@ class FreshTransformer(FreshText):
     named: ClassVar[tuple[str, ...]] = ()
     """Special tokens whose ids are in its settings, besides the one that pads."""
 
+    def learn(self, inputs: Iterable[str]) -> TextProcessor:
+        """Raises DataError where a tokenizer that was taken lacks what frames or ends a text of the family."""
+        found = super().learn(inputs)
+        wanted = ("cls", "sep") if "cls" in self.special.roles else ("eos",)
+        lacking = [f"{role}_token" for role in wanted if found.special(f"{role}_token") is None]
+        if lacking:
+            names = " and no ".join(lacking)
+            what = f"the tokenizer does not fit {self.name}: it names no {names} in tokenizer_config.json"
+            tokens = ", ".join(self.special.roles[role] for role in wanted)
+            do = f"a tokenizer that is learnt, such as bpe, has {tokens}; or take one from a model like {self.name}"
+            raise DataError(what, where="backbone.tokenizer", do=do)
+        return found
+
     @abstractmethod
     def settings(self, processor: TextProcessor) -> dict[str, Any]:
         """The library's settings for its size."""

@@ -12,7 +12,7 @@ from danlu.core.errors import RecipeError
 
 _RESIDUAL = (
     "attention.output.dense", "output.dense", "attn.c_proj", "mlp.c_proj", "o_proj", "down_proj", "attn.Wo", "mlp.Wo",
-    "SelfAttention.o", "EncDecAttention.o", "DenseReluDense.wo", "residual",
+    "mlp.fc2", "SelfAttention.o", "EncDecAttention.o", "DenseReluDense.wo", "residual",
 )  # fmt: skip
 """How the layers are called whose output is added to what came in, by the families of models."""
 _TURNED = "Conv1D"

@@ -23,8 +23,8 @@ PICTURES = ("resnet", "mlp")
 
 
 def conforming(folder):
-    still = {key: {"size": "tiny", "dropout": 0.0} for key in PICTURES}
-    return dict.fromkeys(TEXTS, SHORT) | still
+    still = {key: {"size": "tiny", "dropout": 0.0} for key in (*PICTURES, "vit", "cnn")}
+    return dict.fromkeys((*TEXTS, "t5"), SHORT) | still
 
 
 def made(name, **more):
@@ -65,7 +65,7 @@ def test_a_killed_training_goes_on(name, tmp_path):
     techniques.check_a_killed_training_goes_on(Subject(technique, tmp_path, {"backbones": made(name, dropout=0.1)}))
 
 
-@pytest.mark.parametrize("name", [*TEXTS[1:], *PICTURES])
+@pytest.mark.parametrize("name", [*TEXTS[1:], "t5", *PICTURES, "vit", "cnn"])
 @pytest.mark.parametrize("how", ["xavier", {"normal": {"std": 0.05}}])
 def test_first_weights_by_name(name, how):
     trial = Trial.of(_task(name), made(name, init=how))
@@ -75,23 +75,25 @@ def test_first_weights_by_name(name, how):
     assert not any(torch.equal(drawn[n], w) for n, w in plain.items() if w.ndim >= 2)
 
 
-@pytest.mark.parametrize("name", ["roberta", "modern", "gpt2", "llama", "resnet"])
+@pytest.mark.parametrize("name", ["roberta", "modern", "gpt2", "llama", "t5", "resnet", "vit"])
 def test_layers_that_add_are_found(name):
     whole, scaled = (
         Trial.of(_task(name), made(name, init={"orthogonal": {"residual": residual}})).module.state_dict()
         for residual in (False, True)
     )
     narrower = [n for n, w in whole.items() if not torch.allclose(w, scaled[n])]
-    count = 2 if name == "resnet" else 4
+    count = {"resnet": 2, "vit": 8, "t5": 10}.get(name, 4)
     assert len(narrower) == count
     for one in narrower:
         assert torch.allclose(scaled[one], whole[one] / count**0.5, atol=1e-6)
 
 
-def test_a_memory_adds_nothing():
+@pytest.mark.parametrize("name", ["gru", "cnn"])
+def test_what_adds_nothing_is_told(name):
     with pytest.raises(Exception, match="no layers whose output is added"):
-        Trial.of(TextClassification(), made("gru", init={"he": {"residual": True}}))
+        Trial.of(_task(name), made(name, init={"he": {"residual": True}}))
 
 
 def _task(name):
-    return plugin.load("tasks", "image_classification" if name in PICTURES else "text_classification")()
+    special = {"t5": "seq2seq"} | dict.fromkeys((*PICTURES, "vit", "cnn"), "image_classification")
+    return plugin.load("tasks", special.get(name, "text_classification"))()

@@ -9,7 +9,7 @@ import pytest
 
 from danlu.blocks.special_tokens import BERT
 from danlu.blocks.tokens import TextProcessor
-from danlu.contracts import Tokenizer
+from danlu.contracts import Backbone, Tokenizer
 from danlu.core.errors import DataError
 from danlu.plugins.tokenizers.taken import Taken
 from tiny_models import write_tokenizer
@@ -37,3 +37,28 @@ def test_one_without_padding_is_refused(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in settings.items() if "pad" not in k}))
     with pytest.raises(DataError, match="no token to pad with"):
         Taken(model=str(tmp_path)).learn([], BERT, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped", "told"),
+    [
+        ("gpt2", (), "no eos_token in"),
+        ("llama", (), "no eos_token in"),
+        ("t5", (), "no eos_token in"),
+        ("bert", ("cls_token",), "no cls_token in"),
+        ("bert", ("cls_token", "sep_token"), "no cls_token and no sep_token in"),
+    ],
+)
+def test_one_that_does_not_fit_the_backbone_is_refused(name, dropped, told, tmp_path):
+    write_tokenizer(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k not in dropped}))
+    with pytest.raises(DataError, match=f"does not fit {name}: it names {told}") as caught:
+        Backbone.choose({name: {"tokenizer": {"taken": str(tmp_path)}}}).learn([])
+    assert "a tokenizer that is learnt" in str(caught.value)
+
+
+def test_one_that_fits_the_backbone_is_taken(tmp_path):
+    write_tokenizer(tmp_path)
+    found = Backbone.choose({"bert": {"tokenizer": {"taken": str(tmp_path)}}}).learn([])
+    assert found.digest() == TextProcessor.load(tmp_path).digest()

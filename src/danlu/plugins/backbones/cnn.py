@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.blocks.hidden_squares import FillsSquares
+from danlu.blocks.initialise import initialise
 from danlu.blocks.pixels import ImageProcessor
-from danlu.contracts import Backbone, Head
+from danlu.contracts import Backbone, Head, Initialiser
 
 _WIDTHS = {"tiny": (16, 32), "small": (32, 64, 128), "base": (64, 128, 256)}
 
@@ -34,6 +35,8 @@ class Cnn(Backbone):
     """Pictures are scaled to this height and width; by default to their median size, at most 64."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the features left out in training, before the head."""
+    init: Initialiser | None = None
+    """How the first weights are drawn; unless given, as torch draws them."""
 
     def learn(self, inputs: Iterable[Any]) -> ImageProcessor:
         return ImageProcessor.learn(inputs, self.side)
@@ -45,6 +48,12 @@ class Cnn(Backbone):
         if head.per == "gap":
             return FillsSquares({"stages": network.stages}, widths[-1], 2 ** len(widths), processor)
         return network
+
+    def start(self, head: Head, processor: ImageProcessor) -> tuple[nn.Module, list[str]]:
+        module, fresh = super().start(head, processor)
+        if self.init is not None:
+            initialise(module, self.init)
+        return module, fresh
 
 
 class _Network(nn.Module):

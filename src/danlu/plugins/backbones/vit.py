@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from danlu.blocks.pixels import ImageProcessor
-from danlu.contracts import Backbone, Head
+from danlu.contracts import Backbone, Head, Initialiser
 from danlu.core.plugin import lazy
 
 if TYPE_CHECKING:
     from torch import nn
 
 hf = lazy("danlu.blocks.hf")
+_initialise = lazy("danlu.blocks.initialise")
 
 _SHAPES = {"tiny": (4, 64, 2), "mini": (6, 128, 4), "small": (8, 256, 4), "base": (12, 768, 12)}
 """Layers, width, heads of attention."""
@@ -44,6 +45,8 @@ class Vit(Backbone):
     least 2."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the features and of the attention left out in training."""
+    init: Initialiser | None = None
+    """How the first weights are drawn; unless given, as the family's own library draws them."""
 
     @model_validator(mode="after")
     def _whole_patches(self) -> Self:
@@ -78,6 +81,12 @@ class Vit(Backbone):
             intermediate_size=4 * width,
         )
         return module
+
+    def start(self, head: Head, processor: ImageProcessor) -> tuple[nn.Module, list[str]]:
+        module, fresh = super().start(head, processor)
+        if self.init is not None:
+            _initialise.initialise(module, self.init)
+        return module, fresh
 
     def save(self, folder: Path, module: nn.Module, processor: ImageProcessor) -> None:
         hf.write_config(folder, module)
