@@ -5,8 +5,8 @@
 
 Both sides see the same made-up blocks of 128 tokens, drawn by Zipf's law from a vocabulary of 16,000, batches of 32 and
 bf16; each has a process of its own, and they take turns. The HF side is `Trainer` with `bf16=True` over blocks that are
-packed already (the causal side: documents packed without a mask between them, as `run_clm.py` does), masked by a collator
-written here. Peak memory is that of the process above what it had before the first step.
+packed already (the causal side: documents packed without a mask between them, as `run_clm.py` does), masked by a
+collator written here. Peak memory is that of the process above what it had before the first step.
 
 What it does not do: real documents, packing inside the clock, and one clock for both (ours are the seconds of the steps
 after a step to warm up, theirs all of `Trainer.train`, which costs about a second by itself), so few steps favour us.

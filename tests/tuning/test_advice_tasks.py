@@ -19,7 +19,7 @@ ROWS = {
     "embedding": {"query": "who came with them?", "passage": SENTENCE},
 }  # fmt: skip
 
-OPTIONS = {"chat": {"template": "chatml"}}
+OPTIONS = {"chat": {"template": "plain"}}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_search(advice, tiny_bert):
 
 def test_a_model_of_one_language_is_a_risk_for_texts_in_another(advice, monkeypatch):
     chinese = ["这", "家", "店", "很", "好"]
-    monkeypatch.setitem(ROWS, "token_classification", {"tokens": chinese, "tags": ["O"] * 5})
+    monkeypatch.setitem(ROWS, "token_classification", {"tokens": chinese, "tags": ["B-PET", *["O"] * 4]})
     found = advice("token_classification", {"pretrained": "asset:minilm"})
     assert chosen(found) == {"backbone": "an encoder of Chinese"}
     assert found["advice"][0]["why"].startswith("minilm knows English only")

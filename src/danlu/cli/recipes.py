@@ -13,11 +13,11 @@ from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, 
 from danlu.core import launch
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
-from danlu.core.sharing import Ranks
 
 api = lazy("danlu.api")
 document = lazy("danlu.core.document")
 drafts = lazy("danlu.draft")
+sharing = lazy("danlu.core.sharing")
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe file.", metavar="RECIPE", show_default=False)]
 OverrideArgument = Annotated[
@@ -72,7 +72,7 @@ def check(
     Example:  danlu check my.yaml tuned.method=lora
     """
     _check_shard(shard, nproc)
-    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store, ranks=Ranks(nproc, shard))
+    checked = api.check(recipe, *overrides or [], imports=imports or [], store=store, ranks=sharing.Ranks(nproc, shard))
     if as_json:
         print_json({"ok": True, "name": checked.name, "steps": {s.name: s.stage.name for s in checked.steps}})
         return
@@ -97,7 +97,7 @@ def plan(
     checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
     place = api.locate(store, checked.path)
     planned = checked.plan().only(_names(steps))
-    api.check_ranks(planned, place, Ranks(nproc, shard))
+    api.check_ranks(planned, place, sharing.Ranks(nproc, shard))
     previews = planned.preview(place)
     if as_json:
         told = {
@@ -171,7 +171,7 @@ def run(
     if nproc > 1 and place is None:
         checked = api.check(recipe, *overrides or [], imports=imports or [], store=store)
         planned = checked.plan().only(_names(steps))
-        api.check_ranks(planned, api.locate(store, checked.path), Ranks(nproc, shard))
+        api.check_ranks(planned, api.locate(store, checked.path), sharing.Ranks(nproc, shard))
         lists = {"--import": imports, "--track": track}
         given = [str(word) for flag, values in lists.items() for value in values or [] for word in (flag, value)]
         given += ["--steps", steps] if steps else []

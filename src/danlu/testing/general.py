@@ -17,7 +17,19 @@ from danlu.core import plugin
 from danlu.core.errors import DanluError
 from danlu.testing.subject import EVERY, Subject, check, require
 
-FACTS = ("modality", "head", "answer", "learning", "balance", "loss", "adversary", "average", "layers", "parts")
+FACTS = (
+    "modality",
+    "head",
+    "answer",
+    "learning",
+    "balance",
+    "loss",
+    "adversary",
+    "average",
+    "layers",
+    "parts",
+    "trained",
+)
 """What plug-ins tell one another in `gives` and `wants`."""
 _COSTLY = ("torch", "transformers")
 

@@ -23,6 +23,7 @@ class LastLayers(Method):
 
     main: ClassVar[str] = "layers"
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"learning": ("descent",)}
+    gives: ClassVar[Mapping[str, str]] = {"trained": "layers"}
     gives_when: ClassVar[tuple[tuple[str, Any, str, str], ...]] = (("layers", 0, "trained", "head"),)
 
     layers: int = Field(default=2, ge=0)
