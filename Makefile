@@ -44,7 +44,8 @@ bench: setup
 
 proof: setup
 	$(BIN)/pytest --override-ini addopts="-v --strict-markers --import-mode=importlib -m proof"
-	$(BIN)/python benchmarks/resume_exact.py
+	$(BIN)/python benchmarks/resume_exact.py --steps 50
+	$(BIN)/python benchmarks/resume_exact.py --steps 50 --ranks 2
 	$(BIN)/python benchmarks/registry_writers.py
 	$(BIN)/python benchmarks/registry_writers.py --kills 200
 	$(BIN)/python benchmarks/serve_swaps.py
