@@ -133,7 +133,7 @@ class Drawn:
         return self.wanted[name] if name in self.wanted else choices[0]
 
     def suggest_float(self, name, low, high, log):
-        return 1.0
+        return self.wanted.get(name, 1.0)
 
 
 @pytest.mark.parametrize(("dropout", "technique"), [(0.0, "none"), (0.1, "r_drop"), (None, "r_drop")])
@@ -142,6 +142,17 @@ def test_two_passes_are_not_asked_for_where_both_would_say_the_same(dropout, tec
     steps = {"data": data, "tuned": {"do": "finetune", "backbone": "lstm"}}
     found = space.of(space.Ask(danlu.check({"name": "t", "steps": steps})))
     assert found.suggest(Drawn(dropout=dropout, technique="r_drop"))["technique"] == technique
+
+
+def test_rates_that_hardly_differ_are_one_candidate():
+    data = {"do": "prepare", "source": {"synthetic": {"kind": "text", "size": 300}}, "task": "text_classification"}
+    steps = {"data": data, "tuned": {"do": "finetune", "backbone": "lstm", "lr": 1.0e-3}}
+    found = space.of(space.Ask(danlu.check({"name": "t", "steps": steps})))
+    one, near, other, lowest = (found.overrides(found.suggest(Drawn(lr=lr)), 300) for lr in (2.97, 3.01, 2.0, 0.3))
+    assert one == near != other
+    assert "tuned.lr=0.00283" in one
+    assert "tuned.lr=0.002" in other
+    assert "tuned.lr=0.000354" in lowest
 
 
 def test_a_training_in_folds_is_refused():

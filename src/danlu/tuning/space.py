@@ -38,6 +38,8 @@ _LENGTHS, _SIZES, _DROPOUTS = (0.5, 1.0, 2.0), (16, 32, 64), (0.0, 0.1, 0.2)
 _TWO_PASSES = "r_drop"
 _FACTORS = (0.3, 4.0)
 """The learning rate is searched between these multiples of the recipe's, or of the method's own."""
+_A_DOUBLING = 2
+"""Rates within each doubling of the rate. Nearer ones are one candidate, which is not trained twice."""
 _OWN = "the recipe's"
 
 Params = Mapping[str, Any]
@@ -132,7 +134,7 @@ class Space:
         found = {
             "backbone": backbone,
             f"method of {backbone}": trial.suggest_categorical(f"method of {backbone}", list(self.methods[backbone])),
-            "lr": trial.suggest_float("lr", *_FACTORS, log=True),
+            "lr": _rounded(trial.suggest_float("lr", *_FACTORS, log=True)),
             "length": trial.suggest_categorical("length", list(_LENGTHS)),
         }
         if self.own["batch_size"] != "auto":
@@ -249,6 +251,10 @@ def _written(value: Any) -> str:
 
 
 # ---- finding out what fits ------------------------------------------------------------------------------------------
+
+
+def _rounded(factor: float) -> float:
+    return float(2 ** (round(math.log2(factor) * _A_DOUBLING) / _A_DOUBLING))
 
 
 def of(ask: Ask, language: str = "", counts: Mapping[str, int] | None = None) -> Space:
