@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from finetune_text import Worker, compare, show  # sets the environment: before torch
+from finetune_text import Worker, compare, show, take_turns  # sets the environment: before torch
 from torch import nn
 
 from danlu.blocks.dataset import DataSet
@@ -147,10 +147,7 @@ def main() -> int:
         data = prepare(Path(folder))
         (data.parent / "epochs").write_text(str(given.epochs))
         workers = {name: Worker(name, data, __file__) for name in ("danlu", *given.sides)}
-        rounds = [{n: w.run(given.examples, k) for n, w in workers.items()} for k in range(given.rounds)]
-        whole = [{n: w.run(0, seed) for n, w in workers.items()} for seed in given.seeds]
-        for worker in workers.values():
-            worker.close()
+        rounds, whole = take_turns(workers, given.examples, given.rounds, given.seeds)
     found = {name: {"by_seed": [turn[name]["accuracy"] for turn in whole]} for name in workers} if whole else {}
     figures = {"speed": compare(rounds or whole), "whole": compare(whole), "accuracy": found}
     show(figures, f"F1, {given.epochs} epochs")

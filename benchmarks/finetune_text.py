@@ -69,18 +69,20 @@ class Side:
         chosen = self.train[begin : begin + count]
         module = self._danlu_module(seed) if self.name == "danlu" else self._hf_module(seed)
         wall, cpu = time.perf_counter(), time.process_time()
-        (self._danlu if self.name == "danlu" else self._hf)(module, chosen, seed)
+        mfu = (self._danlu if self.name == "danlu" else self._hf)(module, chosen, seed)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         whole = count == len(self.train)
-        return {"examples": count, "wall": wall, "cpu": cpu, "accuracy": self.accuracy(module) if whole else 0.0}
+        accuracy = self.accuracy(module) if whole else 0.0
+        return {"examples": count, "wall": wall, "cpu": cpu, "accuracy": accuracy, "mfu": mfu}
 
     def _danlu_module(self, seed: int) -> nn.Module:
         reseed(seed, Stream.START)
         return self.backbone.start(self.data.task.head(), self.processor)[0]
 
-    def _danlu(self, module: nn.Module, chosen: list[Example], seed: int) -> None:
+    def _danlu(self, module: nn.Module, chosen: list[Example], seed: int) -> float:
         settings = TrainSettings(epochs=1, batch_size=BATCH, lr=LR)
-        fit(Job(module, self.data.task, self.processor, chosen, settings=settings, backbone=self.backbone, seed=seed))
+        job = Job(module, self.data.task, self.processor, chosen, settings=settings, backbone=self.backbone, seed=seed)
+        return float(fit(job).numbers["mfu"] or 0.0)
 
     def _hf_module(self, seed: int) -> nn.Module:
         transformers.set_seed(seed)
@@ -89,7 +91,7 @@ class Side:
             self.backbone.folder(), num_labels=labels
         )
 
-    def _hf(self, module: nn.Module, chosen: list[Example], seed: int) -> None:
+    def _hf(self, module: nn.Module, chosen: list[Example], seed: int) -> float:
         rows = [{"input_ids": e.inputs["input_ids"].tolist(), "labels": int(e.targets["label"])} for e in chosen]
         with tempfile.TemporaryDirectory() as folder:
             arguments = transformers.TrainingArguments(
@@ -99,6 +101,7 @@ class Side:
             )  # fmt: skip
             data = datasets.Dataset.from_list(rows)
             transformers.Trainer(module, arguments, train_dataset=data, data_collator=padded).train()
+        return 0.0  # it does not measure that
 
     def accuracy(self, module: nn.Module) -> float:
         """The share of right labels on the test set, in fp32."""
@@ -171,6 +174,19 @@ def prepare(folder: Path) -> Path:
     return draft.path
 
 
+def take_turns(workers: dict[str, Worker], count: int, rounds: int, seeds: list[int]) -> tuple[list[Any], list[Any]]:
+    """So many rounds on `count` examples, then one on all examples for each seed; the workers end with it."""
+    found = []
+    for k in range(rounds):
+        found.append({name: worker.run(count, k) for name, worker in workers.items()})
+        speeds = (f"{name} {r['examples'] / r['wall']:.0f}" for name, r in found[-1].items())
+        print(f"round {k + 1} of {rounds}, examples/s: {', '.join(speeds)}", flush=True)
+    whole = [{name: worker.run(0, seed) for name, worker in workers.items()} for seed in seeds]
+    for worker in workers.values():
+        worker.close()
+    return found, whole
+
+
 def compare(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Examples per second of every side, and how many times faster danlu is than the others."""
     if not rounds:
@@ -208,21 +224,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = prepare(Path(folder))
         workers = {name: Worker(name, data) for name in ("danlu", *given.sides)}
-        rounds = []
-        for k in range(given.rounds):
-            rounds.append({name: worker.run(given.examples, k) for name, worker in workers.items()})
-            speeds = (f"{name} {r['examples'] / r['wall']:.0f}" for name, r in rounds[-1].items())
-            print(f"round {k + 1} of {given.rounds}, examples/s: {', '.join(speeds)}", flush=True)
-        whole = [{name: worker.run(0, seed) for name, worker in workers.items()} for seed in given.seeds]
-        for worker in workers.values():
-            worker.close()
+        rounds, whole = take_turns(workers, given.examples, given.rounds, given.seeds)
     figures: dict[str, Any] = {"speed": compare(rounds), "accuracy": {}}
+    figures["mfu"] = [round(r["danlu"]["mfu"], 3) for r in (*rounds, *whole)]
     if whole:
         figures["whole_epochs"] = compare(whole)
         for name in workers:
             found = [r[name]["accuracy"] for r in whole]
             figures["accuracy"][name] = {"mean": round(statistics.mean(found), 4), "by_seed": found}
     show(figures)
+    print(f"danlu's steps, share of the machine's bf16 rate: {', '.join(map(str, figures['mfu']))}")
     print(json.dumps(figures, indent=1))
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,4 +1,7 @@
-"""Run every benchmark, one after another, and print their figures. `make bench` does this; about an hour."""
+"""Run every benchmark, one after another, and print their figures. `make bench` does this.
+
+It takes hours, most of them `pretrain_pays.py`, and the assets that the benchmarks name.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,11 @@ BENCHMARKS = (
     ("resume_exact.py",),
     ("finetune_text.py",),
     ("finetune_text.py", "--rounds", "0", "--seeds", "0", "--sides", "hf-bf16-grouped"),
+    ("entities.py",),
+    ("pretrain_text.py",),
+    ("pretrain_text.py", "--task", "causal", "--steps", "40"),
+    ("ranks.py",),
+    ("loop_overhead.py",),
     ("answer_text.py",),
     ("commands.py", "--recipe", RECIPE),
     ("serve_http.py",),
@@ -24,6 +32,7 @@ BENCHMARKS = (
     ("pii.py",),
     ("data_check.py",),
     ("word_vectors.py", "--asset", "movie-snippets", "--seeds", "1"),
+    ("pretrain_pays.py",),
 )
 
 
