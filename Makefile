@@ -33,7 +33,7 @@ check: setup
 
 test: setup check
 	$(BIN)/danlu assets get movie-snippets minilm
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	$(BIN)/python docs/reference.py
