@@ -33,7 +33,7 @@ check: setup
 
 test: setup check
 	$(BIN)/danlu assets get movie-snippets minilm
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile
 
 docs: setup
 	$(BIN)/python docs/reference.py

@@ -11,15 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.pop("COLUMNS", None)  # a parallel test runner says 80; what is printed to a pipe is 120 wide
 ROOT = Path(__file__).parents[1]
 TOYS = Path(__file__).with_name("toys.py")
-LONGEST = (
-    "test_docs_run.py", "test_backbones.py", "test_fresh.py", "test_runtimes.py", "test_ranks.py", "test_search.py",
-    "test_bert.py", "test_plugin_ranks.py", "test_own_plugin.py",
-)  # fmt: skip
-"""Files that take long: begun first, so that no worker is left alone with one at the end."""
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture
