@@ -1,6 +1,7 @@
 """The range test, and a training that diverges."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,14 @@ from training_toys import Counting, LookAfter, Tagger, Tagging, examples, job, l
 
 from danlu.core.errors import RecipeError
 from danlu.core.events import Events
+from danlu.plugins.backbones.llama import Llama
+from danlu.plugins.tasks.causal_lm import CausalLm
+from danlu.testing.partners import Trial
 from danlu.training import guards, rates
+from danlu.training.job import Job
 from danlu.training.loop import fit
+from danlu.training.pulse import Pulse
+from danlu.training.settings import TrainSettings
 
 HELD = examples(Tagging(), 20, skip=40)
 
@@ -108,3 +115,72 @@ def test_losses_far_above_the_first_are_told_and_others_are_not():
     guards.check_near([-1.0], [99.0] * 10, step=50, steps=90, lr=1.0)
     with pytest.raises(guards.DivergedError, match=r"(?s)diverges: at step 50 of 90 .* 11, and was 0.5.*lr=0.1"):
         guards.check_near(first, [11.0] * 10, step=50, steps=90, lr=1.0)
+
+
+def heard(losses, steps=None):
+    """A pulse that has read these losses, one a step."""
+    pulse = Pulse(Events(), steps or len(losses), torch.device("cpu"))
+    for step, loss in enumerate(losses):
+        pulse.hear(step, "model", 0.01, loss=torch.tensor(loss), norm=None)
+        pulse.read()
+    return pulse
+
+
+LEARNT = [9.2 - 5.0 * min(1.0, k / 200) for k in range(400)]
+
+
+def test_losses_that_climb_back_above_the_start_end_the_training():
+    climb = [4.2 + 8.0 * min(1.0, k / 100) for k in range(1600)]
+    with pytest.raises(guards.DivergedError, match=r"at step \d+ of 2000 losses are near 12.2") as told:
+        heard(LEARNT + climb)
+    step = int(str(told.value).split("at step ")[1].split()[0])
+    assert 400 + 85 + guards.patience(2000) <= step <= 400 + 100 + guards.patience(2000) + guards.WINDOW
+    assert "above those of the start (learning rate 0.01)" in str(told.value)
+    assert "lr=0.001" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        LEARNT + [14.0] * (guards.patience(2000) - 10) + [5.0] * 1500,  # a bump that passes
+        LEARNT + [300.0 if k % 3 == 0 else 4.0 for k in range(1000)],  # batches that are far off, and others
+        LEARNT + [8.5] * 1600,  # as bad as untrained, and no worse
+        [0.03] * 20 + [0.5] * 1980,  # a small loss may be some times larger
+        [-3.0] * 20 + [5.0] * 1980,  # a loss of another kind
+    ],
+    ids=["bump", "spikes", "plateau", "small", "negative"],
+)
+def test_losses_that_do_not_diverge_go_on(losses):
+    heard(losses, steps=2000)
+
+
+def test_noise_of_small_batches_is_not_taken_for_divergence():
+    for seed in range(30):
+        draw = random.Random(seed)
+        heard([draw.expovariate(1 / 5) for _ in range(400)])
+
+
+def test_the_climb_is_remembered_by_a_checkpoint():
+    before = heard([*LEARNT, *[14.0] * 30], steps=600)
+    after = Pulse(Events(), 600, torch.device("cpu"))
+    after.restore(json.loads(json.dumps(before.notes())))
+    assert after.notes()["over"] == before.notes()["over"] > 20
+
+
+def test_a_language_model_that_diverges_stops_and_keeps_the_best(tmp_path):
+    trial = Trial.of(CausalLm(length=32), Llama(size="tiny", positions=32))
+    train = [example for row in trial.rows for example in trial.task.examples(row, trial.processor)]
+    asked = {"steps": 300, "lr": 1.0, "warmup": 0.9, "schedule": "constant", "clip": None, "batch_size": 4}
+    settings = TrainSettings(precision="fp32", evaluate_every=10, **asked)
+    one = Job(
+        trial.module, trial.task, trial.processor, train, train[:8], settings=settings, backbone=trial.backbone,
+        work=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(
+        guards.DivergedError, match=r"(?s)diverges: at step \d+ of 300 .*above those of the start"
+    ) as told:
+        fit(one)
+    assert str(tmp_path / "best.safetensors") in str(told.value)
+    best = int(str(told.value).split("best weights so far, of step ")[1].split(",")[0])
+    assert best < int(str(told.value).split("at step ")[1].split()[0])
+    assert "embed_tokens" in " ".join(load_file(tmp_path / "best.safetensors"))

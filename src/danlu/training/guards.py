@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,7 @@ WINDOW = 10
 """Losses whose mean is compared."""
 FARTHEST = 20.0
 """A mean loss may be this many times that of the first steps."""
+_LOWER = "lr={lr:.1g} (lower), lr=find, clip=1.0, or a longer warmup"
 
 
 def check_near(first: Sequence[float], last: Sequence[float], *, step: int, steps: int, lr: float) -> None:
@@ -115,7 +117,45 @@ def check_near(first: Sequence[float], last: Sequence[float], *, step: int, step
         f"the training diverges: at step {step} of {steps} the mean loss of {WINDOW} steps is {now:.3g}, and was "
         f"{start:.3g} at the start (learning rate {lr:.3g})",
         where="training",
-        do=f"lr={lr / 10:.1g} (lower), lr=find, clip=1.0, or a longer warmup",
+        do=_LOWER.format(lr=lr / 10),
+    )
+
+
+def is_above(first: Sequence[float], last: Sequence[float]) -> bool:
+    """Whether the median of the `last` losses is above what the `first` make likely, by a quarter and by 1.
+
+    The upper end of their mean is taken, two standard errors above it, since a small batch may have found easy
+    examples first; and 1, a nat, since a loss that begins near zero may well be some times larger for a while.
+    """
+    if len(last) < WINDOW or len(first) < WINDOW:
+        return False
+    start = sum(first) / len(first)
+    likely = start + 2 * statistics.stdev(first) / math.sqrt(len(first))
+    return start > 0 and statistics.median(last) > likely + max(1.0, likely / 4)
+
+
+def patience(steps: int) -> int:
+    """Steps for which losses may stay above those of the start: a twentieth of all, since rates fall and losses with
+    them."""
+    return max(3 * WINDOW, steps // 20)
+
+
+def check_back(
+    over: int, last: Sequence[float], curve: Sequence[tuple[int, float]], *, step: int, steps: int, lr: float
+) -> None:
+    """Raise DivergedError when losses were above those of the start for so many steps that they won't come back.
+
+    `over` counts these steps, `curve` has steps and mean losses, the lowest of which is told.
+    """
+    if over < patience(steps):
+        return
+    best = min(curve, key=lambda point: point[1], default=None)
+    were = f", and were {best[1]:.3g} at step {best[0]}" if best else ""
+    raise DivergedError(
+        f"the training diverges: at step {step} of {steps} losses are near {statistics.median(last):.3g}{were}; for "
+        f"{over} steps they have been above those of the start (learning rate {lr:.3g})",
+        where="training",
+        do=_LOWER.format(lr=lr / 10),
     )
 
 

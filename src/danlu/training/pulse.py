@@ -34,7 +34,7 @@ class Pulse:
         self._sum, self._count = 0.0, 0
         self._examples, self._seconds, self._began = 0, 0.0, time.perf_counter()
         self._work = Work()
-        self._first, self._last = list[float](), list[float]()
+        self._first, self._last, self._over = list[float](), list[float](), 0
         self.curve: list[tuple[int, float]] = []
         self.rates: list[tuple[int, float]] = []
 
@@ -82,7 +82,7 @@ class Pulse:
 
     def read(self) -> None:
         """Wait for the numbers of the steps so far. Raises DivergedError naming the first that is not finite
-        or far above those of the start."""
+        or far, or for long, above those of the start."""
         if not self._unread:
             return
         values = torch.stack([value.detach().float() for *_, value in self._unread]).tolist()
@@ -91,9 +91,14 @@ class Pulse:
             guards.check_finite(value, what=what, step=step + 1, steps=self._steps, turn=turn, lr=lr)
             if what == "loss" and turn == self._turn:
                 self._sum, self._count = self._sum + value, self._count + 1
-                self._first = [*self._first, value][: guards.WINDOW]
-                self._last = [*self._last, value][-guards.WINDOW :]
-                guards.check_near(self._first, self._last, step=step + 1, steps=self._steps, lr=lr)
+                self._check_course(value, step + 1, lr)
+
+    def _check_course(self, loss: float, step: int, lr: float) -> None:
+        self._first = [*self._first, loss][: guards.WINDOW]
+        self._last = [*self._last, loss][-guards.WINDOW :]
+        self._over = self._over + 1 if guards.is_above(self._first, self._last) else 0
+        guards.check_near(self._first, self._last, step=step, steps=self._steps, lr=lr)
+        guards.check_back(self._over, self._last, self.curve, step=step, steps=self._steps, lr=lr)
 
     def notes(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -103,6 +108,7 @@ class Pulse:
             "rates": [list(point) for point in self.rates],
             "window": [self._sum, self._count],
             "ends": [self._first, self._last],
+            "over": self._over,
             "spent": [self._seconds, self._examples],
             "work": list(self._work),
         }
@@ -113,5 +119,6 @@ class Pulse:
         self.rates = [(int(step), float(lr)) for step, lr in notes["rates"]]
         self._sum, self._count = notes["window"]
         self._first, self._last = notes["ends"]
+        self._over = notes.get("over", 0)
         self._seconds, self._examples = notes["spent"]
         self._work = Work(*notes["work"])
