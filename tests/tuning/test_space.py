@@ -44,3 +44,13 @@ def test_a_method_with_a_length_of_its_own_keeps_it_unless_the_recipe_names_one_
 def test_the_recipes_own_method_is_tried_first_whatever_it_is(tiny_bert):
     here = space.of(moods({"pretrained": str(tiny_bert)}, method="prefix"))
     assert here.methods[next(iter(here.backbones))] == ("prefix", "full", "lora", "last_layers", "adapter")
+
+
+def test_a_tune_begins_with_techniques_at_a_higher_rate_unless_the_recipe_names_its_own(tiny_bert):
+    here = space.of(moods({"pretrained": str(tiny_bert)}))
+    own = [p for p in here.first() if p["backbone"] == next(iter(here.backbones))]
+    begun = [(p["technique"], p["lr"]) for p in own]
+    assert begun[:4] == [("none", 1.0), ("none", 2.0), ("fgm", 2.0), ("r_drop", 2.0)]
+    assert 'tuned.techniques=["fgm"]' in here.overrides(own[2], 80)
+    named = space.of(moods({"pretrained": str(tiny_bert)}, techniques=["ema"]))
+    assert {p["technique"] for p in named.first()} == {"none"}

@@ -30,6 +30,9 @@ FEW = (2, 64)
 LEARNT: Mapping[str, Mapping[str, Any]] = {"fasttext": {"lr": 0.01, "epochs": 5}}
 """Baselines that descend a gradient, yet learn in seconds, with what suits them (docs/classic.md)."""
 TECHNIQUES = ("label_smoothing", "ema", "r_drop", "fgm")
+BEGUN_WITH = ("fgm", "r_drop")
+"""Of these the ones that a tune begins with, each at twice the rate: for twice the time of a step they won a point on
+the validation rows of movie-snippets (docs/proofs.md)."""
 LOOKS = 4
 """Looks at the validation rows in a trial, evenly: what the pruner judges by."""
 _ENCODERS = ("minilm",)
@@ -152,15 +155,17 @@ class Space:
         return sorted({*_SIZES, int(self.own["batch_size"])})
 
     def first(self) -> list[dict[str, Any]]:
-        """The candidates to begin with: the recipe as it is, a higher rate, its other methods, the other backbones."""
+        """What to begin with: the recipe as it is, a higher rate, techniques, other methods, other backbones."""
         rest: dict[str, Any] = {"length": 1.0, "technique": "none", "dropout": None}
         if self.own["batch_size"] != "auto":
             rest["batch_size"] = self.own["batch_size"]
         own, *others = self.backbones
-        made = [(own, method, rate) for method in self.methods[own] for rate in (1.0,)]
-        made[1:1] = [(own, self.methods[own][0], 2.0)]
-        made += [(label, self.methods[label][0], 1.0) for label in others]
-        return [{"backbone": b, f"method of {b}": method, "lr": rate, **rest} for b, method, rate in made]
+        as_it_is, *methods = self.methods[own]
+        made = [(own, as_it_is, 1.0, "none"), (own, as_it_is, 2.0, "none")]
+        made += [(own, as_it_is, 2.0, name) for name in BEGUN_WITH if name in self.techniques]
+        made += [(own, method, 1.0, "none") for method in methods]
+        made += [(label, self.methods[label][0], 1.0, "none") for label in others]
+        return [{**rest, "backbone": b, f"method of {b}": m, "lr": rate, "technique": t} for b, m, rate, t in made]
 
     def overrides(self, params: Params, rows: int) -> list[str]:
         """A candidate as overrides of the recipe; `rows` are those it trains on."""
