@@ -1,7 +1,6 @@
 """Energy, carbon dioxide and cost: measured where something measures, None where nothing does."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 from training_toys import job, listen
@@ -20,21 +19,6 @@ def nothing_measures(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
-class Tracker:
-    """As `codecarbon.OfflineEmissionsTracker`, version 3.3."""
-
-    def __init__(self, *, country_iso_code, save_to_file, log_level, allow_multiple_runs):
-        if country_iso_code != "CHN":
-            raise ValueError("no such country")
-        assert not save_to_file
-
-    def start(self):
-        pass
-
-    def stop(self):
-        self.final_emissions_data = SimpleNamespace(energy_consumed=0.5, emissions=0.25)
-
-
 def zone(folder, name, counted, most=1000):
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name / "energy_uj").write_text(f"{counted}\n")
@@ -47,19 +31,22 @@ def test_without_a_meter_nothing_is_known():
     assert told["cost"] == {"energy": None, "machine": None}
 
 
-def test_codecarbon_measures_for_a_country(monkeypatch):
-    monkeypatch.setitem(sys.modules, "codecarbon", SimpleNamespace(OfflineEmissionsTracker=Tracker))
+def test_codecarbon_measures_for_a_country(monkeypatch, capfd):
     monkeypatch.setenv("DANLU_COUNTRY", "CHN")
-    monkeypatch.setenv("DANLU_PRICE_KWH", "0.6")
+    monkeypatch.setenv("DANLU_PRICE_KWH", "6000000")  # so that so little energy has a price
     told = fit(job()).numbers
-    assert told["energy"] == {"kwh": 0.5, "co2_g": 250.0, "by": "codecarbon"}
-    assert told["cost"] == {"energy": 0.3, "machine": None}
+    energy, cost = told["energy"], told["cost"]
+    assert energy["by"] == "codecarbon"
+    assert 0 < energy["kwh"] < 0.1
+    assert 300 < energy["co2_g"] / energy["kwh"] < 900, "grams a kWh of a country that burns much coal"
+    assert cost == {"energy": pytest.approx(6_000_000 * energy["kwh"], rel=0.01), "machine": None}
+    assert "codecarbon" not in "".join(capfd.readouterr())
 
 
-def test_an_unknown_country_is_told_before_training(monkeypatch):
-    monkeypatch.setitem(sys.modules, "codecarbon", SimpleNamespace(OfflineEmissionsTracker=Tracker))
-    monkeypatch.setenv("DANLU_COUNTRY", "XYZ")
-    with pytest.raises(RecipeError, match="codecarbon knows no country 'XYZ'"):
+@pytest.mark.parametrize("country", ["XYZ", "chn", "China"])
+def test_an_unknown_country_is_told_before_training(monkeypatch, country):
+    monkeypatch.setenv("DANLU_COUNTRY", country)
+    with pytest.raises(RecipeError, match=f"codecarbon knows no country '{country}'"):
         fit(job())
 
 

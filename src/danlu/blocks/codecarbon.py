@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
 
 _library: Any = lazy("codecarbon", extra="energy")
+_input: Any = lazy("codecarbon.input", extra="energy")
 
 
 class Meter:
     """Measures from now on. Raises MachineError without the library, RecipeError for a country it does not know."""
 
     def __init__(self, country: str) -> None:
+        made = _library.OfflineEmissionsTracker
+        if (
+            country not in _input.DataSource().get_global_energy_mix_data()
+        ):  # it would take the world's mean, and log it
+            raise RecipeError(f"codecarbon knows no country {country!r}", where="DANLU_COUNTRY", do="CHN")
+        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it reads its own option
         options = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
-        try:
-            self._tracker = _library.OfflineEmissionsTracker(country_iso_code=country, **options)
-        except ValueError as fault:
-            raise RecipeError(f"codecarbon knows no country {country!r}", where="DANLU_COUNTRY", do="CHN") from fault
+        self._tracker = made(country_iso_code=country, **options)
         self._tracker.start()
 
     def stop(self) -> tuple[float, float]:
