@@ -29,7 +29,7 @@ def outcome(number, value, state="done"):
 
 
 def test_a_trial_worse_than_the_median_at_a_look_is_given_up_and_others_are_not(tmp_path, here):
-    with study.opened(tmp_path, here, "higher", 0) as kept:
+    with study.opened(tmp_path, here, "higher", 0, 1000) as kept:
         for number, value in enumerate((0.8, 0.9)):
             asked, _ = kept.ask()
             assert kept.look(asked, 1, value)
@@ -41,8 +41,18 @@ def test_a_trial_worse_than_the_median_at_a_look_is_given_up_and_others_are_not(
         assert kept.look(good, 1, 0.95)
 
 
+def test_a_trial_that_chance_could_have_put_below_the_median_goes_on():
+    assert not study.is_behind(0.812, 0.823, True, 1032)  # one point below, on rows that tell two points apart
+    assert study.is_behind(0.797, 0.823, True, 1032)
+    assert study.is_behind(0.812, 0.823, True, 100_000)
+    assert study.is_behind(28.0, 28.1, True, 1000), "of BLEU nothing is known"
+    assert not study.is_behind(28.1, 28.1, True, 1000)
+    assert study.is_behind(0.31, 0.30, False, 1000)
+    assert study.is_behind(float("nan"), 0.8, True, 1000)
+
+
 def test_where_lower_is_better_the_higher_one_is_given_up(tmp_path, here):
-    with study.opened(tmp_path, here, "lower", 0) as kept:
+    with study.opened(tmp_path, here, "lower", 0, 1000) as kept:
         for number, value in enumerate((0.8, 0.9)):
             asked, _ = kept.ask()
             kept.look(asked, 1, value)
@@ -53,12 +63,12 @@ def test_where_lower_is_better_the_higher_one_is_given_up(tmp_path, here):
 
 
 def test_what_was_cut_off_comes_first_next_time(tmp_path, here):
-    with study.opened(tmp_path, here, "higher", 0) as kept:
+    with study.opened(tmp_path, here, "higher", 0, 1000) as kept:
         asked, first = kept.ask()
         kept.tell(asked, outcome(1, 0.5), 0.5)
         _, cut_off = kept.ask()
         kept.spend(12.5)
-    with study.opened(tmp_path, here, "higher", 0) as kept:
+    with study.opened(tmp_path, here, "higher", 0, 1000) as kept:
         assert kept.spent == 12.5
         assert [one.number for one in kept.outcomes()] == [1]
         assert kept.ask()[1] == cut_off
@@ -67,9 +77,9 @@ def test_what_was_cut_off_comes_first_next_time(tmp_path, here):
 
 def test_two_tunes_of_one_recipe_do_not_mix(tmp_path, here):
     with (
-        study.opened(tmp_path, here, "higher", 0),
+        study.opened(tmp_path, here, "higher", 0, 1000),
         pytest.raises(RecipeError, match="another process is tuning this recipe"),
-        study.opened(tmp_path, here, "higher", 0),
+        study.opened(tmp_path, here, "higher", 0, 1000),
     ):
         pass
 

@@ -71,7 +71,8 @@ def tune(
         events.note(why)
     identity = [dataset.digest, here.recipe.seed, here.own_plain(), judge.headline.name, plugin.code_identity()]
     folder = store.path / "tunes" / sha256_bytes(to_json(identity))[:16]
-    with study.opened(folder, here, judge.headline.better, here.recipe.seed) as kept:
+    looked = int(judge.data.info["rows"]["validation"])
+    with study.opened(folder, here, judge.headline.better, here.recipe.seed, looked) as kept:
         clock.earlier = kept.spent
         searching = Search(here, store, judge, kept, clock, events)
         try:

@@ -1,13 +1,15 @@
 """The memory of a tune: what was tried, kept by Optuna in a journal that outlives a kill.
 
 Candidates come from a tree-structured Parzen estimator (TPE; Bergstra et al., 2011), after those that are worth a first
-look. A trial whose look at the validation rows is worse than the median of the others at the same look is pruned
-(median stopping rule, Golovin et al., 2017).
+look. A trial whose look at the validation rows is worse than the median of the others at the same look by more than
+chance is pruned (median stopping rule, Golovin et al., 2017, with room for what few rows can't tell apart).
 """
 
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +28,17 @@ _RANDOM = 8
 """Finished trials before TPE's model is asked; the first candidates are among them."""
 _COMPARED = 2
 """Others that must have come to a look before a trial can be pruned at it."""
+_SURE = 1.64
+"""Standard errors below the median: what a trial that is as good as the median falls short of once in twenty."""
 _OUTCOME, _SPENT = "outcome", "seconds"
 
 
 @contextmanager
-def opened(folder: Path, space: Space, better: str, seed: int) -> Iterator[Study]:
-    """The study in a folder, made when missing. Raises RecipeError when another process tunes in it."""
+def opened(folder: Path, space: Space, better: str, seed: int, rows: int) -> Iterator[Study]:
+    """The study in a folder, made when missing; `rows` are those that trials are looked at by.
+
+    Raises RecipeError when another process tunes in it.
+    """
     make_dirs(folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _alone(folder), disk_faults(folder):
@@ -39,12 +46,12 @@ def opened(folder: Path, space: Space, better: str, seed: int) -> Iterator[Study
         direction = "maximize" if better == "higher" else "minimize"
         found = optuna.create_study(
             storage=storage, study_name="tune", direction=direction, load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=0, n_min_trials=_COMPARED),
+            pruner=optuna.pruners.NopPruner(),
         )  # fmt: skip
         found.sampler = optuna.samplers.TPESampler(
             n_startup_trials=_RANDOM, seed=seed + len(found.trials), constant_liar=True
         )  # those under way count as bad until they are known, so that what runs at once differs
-        yield Study(found, space)
+        yield Study(found, space, rows)
 
 
 @contextmanager
@@ -60,8 +67,8 @@ def _alone(folder: Path) -> Iterator[None]:
 class Study:
     """Candidates to try, and what became of those before."""
 
-    def __init__(self, study: Any, space: Space) -> None:
-        self._study, self._space = study, space
+    def __init__(self, study: Any, space: Space, rows: int) -> None:
+        self._study, self._space, self._rows = study, space, rows
         self._begin()
 
     def _begin(self) -> None:
@@ -107,7 +114,10 @@ class Study:
         """Note a look at the validation rows; whether the trial should go on."""
         if number not in self._study.trials[trial.number].intermediate_values:  # else told before it was cut off
             trial.report(value, number)
-        return not trial.should_prune()
+        ended = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        others = [t.intermediate_values[number] for t in ended if number in t.intermediate_values]
+        higher = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
+        return len(others) < _COMPARED or not is_behind(value, statistics.median(others), higher, self._rows)
 
     def tell(self, trial: Any, outcome: Outcome, value: float | None) -> None:
         """Note what became of a trial."""
@@ -117,3 +127,14 @@ class Study:
             self._study.tell(trial, value)
         else:
             self._study.tell(trial, state=states.PRUNED if outcome.state == "pruned" else states.FAIL)
+
+
+def is_behind(value: float, median: float, higher: bool, rows: int) -> bool:
+    """Whether a value is worse than the median of others by more than chance among so many rows.
+
+    Chance is that of a share, such as accuracy: √(p (1 − p) / rows), which is also the most of any mean of numbers from
+    0 to 1. Of a metric without these bounds nothing is known, and every shortfall counts.
+    """
+    short = median - value if higher else value - median
+    room = _SURE * math.sqrt(median * (1 - median) / rows) if higher and 0 <= median <= 1 and rows else 0.0
+    return not short <= room
