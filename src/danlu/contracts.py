@@ -57,6 +57,8 @@ class Backbone(Plugin):
     family: ClassVar[str] = "backbones"
     processor_class: ClassVar[type[Any]]
     """The class whose `load(folder)` gives the processor back; it lies in `blocks/` and imports no torch."""
+    enough: ClassVar[int | None] = None
+    """Characters of text beyond which `learn` is given a part of the inputs, evenly spread; None: it wants all."""
 
     def learn(self, inputs: Iterable[Any]) -> Processor:
         """A processor learnt from the training inputs: vocabulary, ids, scale. It sees no labels."""

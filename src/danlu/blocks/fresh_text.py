@@ -26,6 +26,7 @@ class FreshText(Backbone):
     gives: ClassVar[Mapping[str, str]] = {"learning": "descent"}
     wants: ClassVar[Mapping[str, tuple[str, ...]]] = {"modality": ("text",), "head": ("input",)}
     processor_class: ClassVar[type[Any]] = TextProcessor
+    enough: ClassVar[int | None] = 2**27
     special: ClassVar[SpecialTokens]
     """The special tokens of its family."""
 

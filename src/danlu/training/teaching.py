@@ -13,6 +13,7 @@ from danlu import bundle
 from danlu.blocks import cutting, earlier, judging
 from danlu.blocks.dataset import DataSet
 from danlu.blocks.earlier import Base
+from danlu.blocks.material import material
 from danlu.blocks.report.training import picture
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.torch_form import TorchForm
@@ -65,7 +66,7 @@ class Teaching(TrainSettings, Stage):
         self.check_merge()
         base = Base.of(inputs["base"].path, out.work / f"base-{ranks.rank}", self.dropout) if "base" in inputs else None
         taught = self.taught(inputs, out, data)
-        backbone, processor = self.begin(data, base, taught)
+        backbone, processor = self.begin(data, base, taught, events)
         if base:
             self.go_on(base.head, data.task.head(), out, events)
         train, held = (self.examples(data, split, processor, out, events) for split in ("train", "validation"))
@@ -140,7 +141,9 @@ class Teaching(TrainSettings, Stage):
 
     # ---- the parts -------------------------------------------------------------------------------------------------
 
-    def begin(self, data: DataSet, base: Base | None, taught: Predictor | None) -> tuple[Backbone, Processor]:
+    def begin(
+        self, data: DataSet, base: Base | None, taught: Predictor | None, events: Events
+    ) -> tuple[Backbone, Processor]:
         """What is trained, and its processor: the base's, the backbone's own, the teacher's where the backbone can use
         it, or one that is learnt from the training inputs alone. Raises RecipeError."""
         if base:
@@ -158,7 +161,7 @@ class Teaching(TrainSettings, Stage):
             return backbone, backbone.processor(folder)
         if taught and isinstance(taught.processor, backbone.processor_class):
             return backbone, taught.processor
-        return backbone, backbone.learn(data.task.material(row) for row in data.each("train"))
+        return backbone, backbone.learn(material(data, backbone, events))
 
     def go_on(self, base: Head, head: Head, out: Draft, events: Events) -> None:
         """A note where the model that is gone on from has other labels.
