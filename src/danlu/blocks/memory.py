@@ -19,8 +19,9 @@ def kept_bytes(call: Callable[[], object], model: nn.Module) -> int:
     kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
 
     def pack(tensor: Tensor) -> Tensor:
-        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
-        return tensor
+        held = tensor.detach()  # the tensor itself would hold the pass that holds it, for ever
+        kept.setdefault(held.untyped_storage().data_ptr(), held)
+        return held
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         call()
