@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -25,7 +26,7 @@ from danlu.blocks.sniff import sniff
 from danlu.blocks.splits import Keys, key_array
 from danlu.blocks.tables import LIKE_MISSING, check_columns, is_text
 from danlu.blocks.tracing import origin
-from danlu.contracts import Files, Operator, Settings, Source, Stage, Task, slot
+from danlu.contracts import Answer, Columns, Files, Operator, Settings, Source, Stage, Task, labels_of, slot
 from danlu.core.errors import DataError, RowError
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class Prepare(Stage):
             for text in doubts:
                 events.warn(text)
             blank = cuts.blank(rows, settled) if self._fills else np.zeros(rows.num_rows, dtype=bool)
-            told = rows.thin(columns.gold).filter(pa.array(~blank))
+            told = _truths(rows, columns)
+            told = told.filter(pa.array(~blank[: told.num_rows]))
             self.resolved(settled, told, sifting)  # says where labels are wrong, before the cut stumbles
             tables, keys = self.cut(rows, settled, sifting, blank)
             for name in reversed(SPLITS):
@@ -132,7 +134,7 @@ class Prepare(Stage):
             for name in ("validation", "test"):
                 tables[name] = _with_columns(tables[name], tables["train"].schema, sifting.scratch)
             _clear(tables, keys, settled, sifting)
-            task = self.resolved(settled, tables["train"].thin(columns.gold), sifting)
+            task = self.resolved(settled, _truths(tables["train"], columns), sifting)
             _guard(tables, task)
             notes = sifting.notes + reasons
             info = {
@@ -300,12 +302,24 @@ def _doubtful_labels(rows: Pieces, task: Task, step: str) -> list[str]:
     return [f"{what}. To drop those rows: {mend}"]
 
 
+def _truths(rows: Pieces, columns: Columns) -> pa.Table:
+    """What a task settles itself by: all truths, or the first rows where the truth is the input, as of texts alone."""
+    return rows.head() if set(columns.gold) <= set(columns.ask) else rows.thin(columns.gold)
+
+
 def _guard(tables: Mapping[str, Pieces], task: Task) -> None:
     """Raise DataError for rows without a truth, and for labels that no training row has."""
-    truth = task.columns().gold
-    gold = {name: list(true_answers(rows, task)) for name, rows in tables.items()}
-    for name, answers in gold.items():
-        if missing := sum(count for answer, count in answers if answer is None):
-            what = f"{missing} of {tables[name].num_rows} rows have no true answer in {', '.join(truth)}"
+    truth, missing = task.columns().gold, Counter[str]()
+
+    def answers(name: str) -> Iterator[tuple[Answer | None, int]]:
+        for answer, count in true_answers(tables[name], task):
+            missing[name] += count if answer is None else 0
+            yield answer, count
+
+    seen = [(answer, count) for answer, count in answers("train") if labels_of(answer)]  # texts would fill the memory
+    for name, rows in tables.items():
+        if name != "train":
+            check_labels_seen(seen, answers(name), split=name)
+        if missing[name]:
+            what = f"{missing[name]} of {rows.num_rows} rows have no true answer in {', '.join(truth)}"
             raise DataError(what, where=f"split {name}", do="add drop_empty to the operators, or fill them in")
-        check_labels_seen(gold["train"], answers, split=name)
