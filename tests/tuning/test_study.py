@@ -90,7 +90,7 @@ def test_a_pruned_training_ends_at_once_and_leaves_no_checkpoint(tmp_path, here)
     watcher = trial.Watcher("tuned", lambda: 1e9, lambda k, v: looks.append((k, v)), lambda done, total: None)
     overrides = here.overrides(here.first()[0], 1200)
     made = trial.run(here.plan([*overrides, "tuned.checkpoint_steps=1"]), store, None, watcher)
-    assert made == {"state": "pruned", "note": "pruned after look 1 at the validation rows"}
+    assert made == {"state": "pruned", "note": "behind the others at look 1 at the validation rows"}
     assert len(looks) == 1
     assert not (store.path / "work" / watcher.key).exists()
     assert runs.all_runs(store.runs)[0].status == "interrupted"

@@ -18,9 +18,12 @@ _TOLD = 1000
 def material(data: DataSet, backbone: Backbone, events: Events) -> Iterator[Any]:
     """The inputs of the training rows; of texts that are more than `Backbone.enough` one in so many, evenly spread.
 
-    What is taken is a function of the rows alone. Tells how far it is, and which share is taken.
+    What is taken is a function of the rows alone. Where texts may be too many it tells how far it is, and the share.
     """
     rows, task = data.info["rows"]["train"], data.task
+    if backbone.enough is None:
+        yield from (task.material(row) for row in data.each("train"))
+        return
     every = _every(islice((task.material(row) for row in data.each("train")), _LOOK), rows, backbone.enough)
     if every > 1:
         events.note(
@@ -31,12 +34,11 @@ def material(data: DataSet, backbone: Backbone, events: Events) -> Iterator[Any]
             events.progress("reading texts for the tokens", place, rows, "rows")
         if place % every == 0:
             yield task.material(row)
+    events.progress("reading texts for the tokens", rows, rows, "rows")
 
 
-def _every(first: Iterator[Any], rows: int, enough: int | None) -> int:
+def _every(first: Iterator[Any], rows: int, enough: int) -> int:
     """One in how many rows is taken, by the mean size of the first."""
-    if enough is None:
-        return 1
     sizes = [_characters(x) for x in first]
     return max(1, math.ceil(sum(sizes) / max(len(sizes), 1) * rows / enough))
 

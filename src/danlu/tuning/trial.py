@@ -145,7 +145,7 @@ class Watcher:
             if looks and self.look:
                 number = round(LOOKS * float(event.data["step"]) / (self._total or float(event.data["step"])))
                 if not self.look(number, float(looks[0])):
-                    raise Halted(f"pruned after look {number} at the validation rows")
+                    raise Halted(f"behind the others at look {number} at the validation rows")
 
     def _progress(self, done: float, total: float) -> None:
         now, self._total = time.monotonic(), total

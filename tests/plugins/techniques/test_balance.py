@@ -90,9 +90,9 @@ def log_odds(module):
 
 
 def test_what_a_blind_model_gives_is_shifted_by_the_known_amount():
-    """A model that sees nothing learns the labels' log-odds: 30 : 270 without, 0 with, and in between with half."""
-    train = overlapping(270, 30, blind=True)
-    plain = math.log(30 / 270)
+    """A model that sees nothing learns the labels' log-odds: 10 : 90 without, 0 with, and in between with half."""
+    train = overlapping(90, 10, blind=True)
+    plain = math.log(10 / 90)
     assert log_odds(trained(train)) == pytest.approx(plain, abs=0.02)
     for technique, expected in (
         (ClassWeights(), 0),
@@ -128,9 +128,9 @@ def test_focal_loss_is_the_papers():
 
 
 def test_focal_loss_draws_the_confidence_to_the_middle_and_stands_beside_weights():
-    train = overlapping(270, 30, blind=True)
+    train = overlapping(90, 10, blind=True)
     alone = log_odds(trained(train, (FocalLoss(),)))
-    assert math.log(30 / 270) + 0.5 < alone < 0
+    assert math.log(10 / 90) + 0.5 < alone < 0
     both = log_odds(trained(train, (FocalLoss(), ClassWeights())))
     assert both == pytest.approx(0, abs=0.02)
 
