@@ -17,9 +17,8 @@ class Meter:
 
     def __init__(self, country: str) -> None:
         made = _library.OfflineEmissionsTracker
-        if (
-            country not in _input.DataSource().get_global_energy_mix_data()
-        ):  # it would take the world's mean, and log it
+        known = _input.DataSource().get_global_energy_mix_data()
+        if country not in known:  # the library would log that, and take the mean of the world
             raise RecipeError(f"codecarbon knows no country {country!r}", where="DANLU_COUNTRY", do="CHN")
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it reads its own option
         options = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
