@@ -115,16 +115,3 @@ def test_what_processes_cannot_share_is_refused_before_they_start(danlu, tmp_pat
     assert not (tmp_path / "store" / "artifacts").exists()
     assert danlu("run", str(path), *store, "-q").code == 0
     assert danlu("plan", str(path), *store, *two).code == 0, "what is there is not trained again"
-
-
-@pytest.mark.proof
-def test_a_killed_rank_of_a_shared_model_comes_to_the_same_weights(started):
-    code, said, store = started("shares", "--nproc", "2", "--shard")
-    assert code == 0, said
-    weights = trained(store)[1]
-    code, said, store = started("shares-killed", "--nproc", "2", "--shard", harm="1 6 kill")
-    assert code == 0, said
-    assert "! rank 1 was killed by SIGKILL; all ranks start again" in said
-    model, again = trained(store)
-    assert any(note.startswith(("resumed at step 5", "resumed at step 6")) for note in model.manifest["notes"])
-    assert again == weights
