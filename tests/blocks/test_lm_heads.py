@@ -81,7 +81,7 @@ def test_documents_of_a_block_do_not_see_one_another(pair, ids):
 @pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]], ids=["alike", "weighted"])
 def test_the_loss_in_chunks_has_the_gradients_of_the_whole(pair, ids, weights, monkeypatch):
     own, asked = pair
-    monkeypatch.setattr(lm_heads, "_CHUNK_NUMBERS", 700)  # 7 rows at a time
+    monkeypatch.setattr(lm_heads, "_SCORES", 300)  # 3 rows at a time, 12 of gradients
     targets = torch.randint(5, 90, (3, 12), generator=torch.Generator().manual_seed(2))
     targets[0, :4] = lm_heads.IGNORED
     weights = torch.tensor(weights)

@@ -1,5 +1,8 @@
 """The estimate of a training's memory, and the warning before it begins."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -83,3 +86,26 @@ def test_the_task_is_asked_for_the_longest_examples():
 
     memory.estimate(Run(job(Seen()), "fp32"))
     assert seen == [[20, 19]]
+
+
+def test_after_a_training_only_the_model_is_left_and_no_sweep_is_waited_for(monkeypatch):
+    """In a ring of references moments and gradients, three times the weights, stayed until the collector came by."""
+    seen = []
+    begin = Run.__init__
+
+    def noted(run, *given):
+        begin(run, *given)
+        seen.append(weakref.ref(run))
+        seen.extend(weakref.ref(optimizer) for optimizer in run.optimizers.values())
+
+    monkeypatch.setattr(Run, "__init__", noted)
+    module = Tagger()
+    gc.collect()
+    gc.disable()
+    try:
+        fit(job(module=module))
+        assert len(seen) >= 2
+        assert [ref() for ref in seen] == [None] * len(seen)
+    finally:
+        gc.enable()
+    assert all(weight.grad is None for weight in module.parameters())

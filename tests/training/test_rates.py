@@ -170,7 +170,7 @@ def test_the_climb_is_remembered_by_a_checkpoint():
 def test_a_language_model_that_diverges_stops_and_keeps_the_best(tmp_path):
     trial = Trial.of(CausalLm(length=32), Llama(size="tiny", positions=32))
     train = [example for row in trial.rows for example in trial.task.examples(row, trial.processor)]
-    asked = {"steps": 300, "lr": 1.0, "warmup": 0.9, "schedule": "constant", "clip": None, "batch_size": 4}
+    asked = {"steps": 300, "lr": 0.5, "warmup": 0.9, "schedule": "constant", "clip": None, "batch_size": 4}
     settings = TrainSettings(precision="fp32", evaluate_every=10, **asked)
     one = Job(
         trial.module, trial.task, trial.processor, train, train[:8], settings=settings, backbone=trial.backbone,

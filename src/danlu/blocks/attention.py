@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from danlu.blocks.dropout import dropout as drop
 from danlu.blocks.inner import Ear, ear
+from danlu.blocks.lean import Shares, learns
 from danlu.blocks.tensors import width
 from danlu.blocks.virtual_tokens import Prefix
 
@@ -95,7 +96,11 @@ def _written_out(
 ) -> Tensor:
     pairs = (*q.shape[:3], k.shape[2])
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # `matmul` would copy the transposed keys
-    scores = torch.bmm(q, k.transpose(1, 2)).view(pairs).float()  # softmax in bfloat16 takes six times as long
+    scores = torch.bmm(q, k.transpose(1, 2)).view(pairs)
+    if heard is None and not rate and learns(scores) and not (mask is not None and mask.requires_grad):
+        told: Tensor = Shares.apply(scores, mask, scaling)  # type: ignore[no-untyped-call]
+        return torch.bmm(told.flatten(0, 1), v).view(*pairs[:3], -1)
+    scores = scores.float()  # softmax in bfloat16 takes six times as long
     scores = scores * scaling if mask is None else torch.add(mask, scores, alpha=scaling)
     shares = scores.softmax(-1)
     if heard is not None:

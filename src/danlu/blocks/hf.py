@@ -25,6 +25,7 @@ from danlu.blocks import encoder_decoder, hidden_squares, lm_heads
 from danlu.blocks.attention import attend, attend_once
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.inner import ear
+from danlu.blocks.lean import use_lean
 from danlu.blocks.pooled import pool
 from danlu.blocks.unpadded import skip_padding
 from danlu.contracts import Head
@@ -241,6 +242,7 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         last = model.bert.encoder.layer[-1].attention
         last.self.__class__, last.output.__class__ = _FirstTokenAttention, _FirstTokenOutput
     use_dropout(module)
+    use_lean(module)
     return module
 
 

@@ -23,9 +23,10 @@ from danlu.blocks.lora_pass import Frozen
 from danlu.blocks.tensors import width
 from danlu.contracts import Arrays
 
-_CHUNK_NUMBERS = 1 << 22
-"""Scores held at once by `nll`: 16 MB of float32, and a few times that while their gradient is made. Four times as many
-cost 180 MB more at the peak and were no faster."""
+_SCORES, _AT_ONCE = 1 << 21, 4
+"""Scores held at once by `nll`, 8 MB of float32, and how many times as many of their gradients in the narrower type."""
+_STEP = 32
+"""Rows are computed in multiples of so many."""
 _BENT = ("final_logit_softcapping", "logits_scaling", "logit_scale", "logits_soft_cap")
 """Settings of models whose scores are more than one product with the table of the vocabulary."""
 IGNORED = -100
@@ -207,7 +208,7 @@ def nll(outputs: Arrays, targets: Tensor, *, smoothing: float = 0.0, z: float = 
     """
     flat = targets.flatten()
     if "logits" in outputs:
-        said, _ = _said(outputs["logits"].flatten(0, 1).float(), flat, smoothing, z)
+        said = _said(outputs["logits"].flatten(0, 1).float(), flat, smoothing, z)
     else:
         hidden, table = outputs["hidden"].flatten(0, 1), outputs["table"]
         how = _How(width(hidden), smoothing, z)
@@ -222,16 +223,19 @@ class _How:
     z: float
 
 
-def _said(scores: Tensor, targets: Tensor, smoothing: float, z: float) -> tuple[Tensor, Tensor]:
-    """The loss of each row of scores, and the logarithm of the sum of the exponents, both [rows]."""
+def _said(scores: Tensor, targets: Tensor, smoothing: float, z: float) -> Tensor:
+    """The loss of each row of scores, [rows]."""
     norm = scores.logsumexp(-1)
-    right = scores.gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)
-    said = norm - (1 - smoothing) * right
+    return torch.where(targets == IGNORED, 0.0, _told(scores, targets.clamp(min=0), norm, smoothing, z))
+
+
+def _told(scores: Tensor, targets: Tensor, norm: Tensor, smoothing: float, z: float) -> Tensor:
+    said = norm - (1 - smoothing) * scores.gather(1, targets.unsqueeze(1)).squeeze(1)
     if smoothing:
         said = said - smoothing * scores.mean(-1)
     if z:
         said = said + z * norm.square()
-    return torch.where(targets == IGNORED, 0.0, said), norm
+    return said
 
 
 class _Chunked(torch.autograd.Function):
@@ -271,10 +275,17 @@ class _Gradients:
     """What is added up over the chunks; None where nobody wants it."""
 
     def __init__(self, hidden: Tensor, table: Tensor, bias: Tensor | None, *wanted: bool) -> None:
-        self.of_hidden = torch.empty_like(hidden) if wanted[0] else None
+        self.of_hidden = torch.zeros_like(hidden) if wanted[0] else None
         self.of_table = torch.zeros_like(table) if wanted[1] else None
         self.of_bias = torch.zeros_like(bias) if bias is not None and wanted[2] else None
         self.any = any(wanted)
+
+    def add(self, places: Tensor, given: Tensor, changes: Tensor, narrow: Tensor) -> None:
+        """Take in what the scores of some places should change by, [rows, vocabulary]."""
+        if self.of_hidden is not None:
+            self.of_hidden[places] = (changes @ narrow)[: len(places)].to(self.of_hidden.dtype)
+        if self.of_table is not None:
+            self.of_table += changes.T @ given
 
 
 def _pass(
@@ -286,42 +297,69 @@ def _pass(
     grads: _Gradients,
     scale: Tensor | None = None,
 ) -> Tensor:
-    """The loss of every position [rows], and the gradients of their sum, each position times its `scale`."""
-    said = torch.empty(targets.shape, device=hidden.device)
-    narrow = table.to(how.narrow)
-    for here in _chunks(len(targets), len(table)):
-        given = hidden[here].to(how.narrow)
-        scores = functional.linear(given, narrow).float()
-        if bias is not None:
-            scores += bias
-        said[here], norm = _said(scores, targets[here], how.smoothing, how.z)
-        if not grads.any:
-            continue
-        change = _slope(scores, norm, targets[here], how)
-        if scale is not None:
-            change *= scale[here].unsqueeze(1)
-        if grads.of_bias is not None:
-            grads.of_bias += change.sum(0)
-        change = change.to(how.narrow)
-        if grads.of_hidden is not None:
-            grads.of_hidden[here] = change @ narrow
-        if grads.of_table is not None:
-            grads.of_table += change.T @ given
+    """The loss of every position [rows], and the gradients of their sum, each position times its `scale`.
+
+    Positions without a target cost nothing. Scores are held a few at a time, and four times as many of their gradients
+    in the narrower type: the table's gradient is as large as the table, so adding to it seldom is quicker.
+    """
+    said = torch.zeros(targets.shape, device=hidden.device)
+    narrow, asked = table.to(how.narrow), (targets != IGNORED).nonzero().squeeze(1)
+    few = _few(len(table))
+    held = table.new_empty((_AT_ONCE * few, len(table)), dtype=how.narrow) if grads.any else None
+    for places in torch.split(asked, _AT_ONCE * few):
+        rows = _filled_up(places, few)
+        given, changes = hidden[rows].to(how.narrow), held[: len(rows)] if held is not None else None
+        for start in range(0, len(rows), few):
+            here = slice(start, min(start + few, len(rows)))
+            scores = functional.linear(given[here], narrow).float()
+            if bias is not None:
+                scores += bias
+            told, norm, share = _at_once(scores, targets[rows[here]], how)
+            del scores  # before the next are made
+            said[places[here]] = told[: max(0, len(places) - start)]
+            if changes is None:
+                continue
+            change = _slope(share, norm, targets[rows[here]], how)
+            if scale is not None:
+                change *= scale[rows[here]].unsqueeze(1)
+            change[max(0, len(places) - start) :] = 0
+            if grads.of_bias is not None:
+                grads.of_bias += change.sum(0)
+            changes[here] = change
+        if changes is not None:
+            grads.add(places, given, changes, narrow)
     return said
 
 
-def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, _CHUNK_NUMBERS // vocabulary)
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+def _few(vocabulary: int) -> int:
+    """Rows of scores that are held at once."""
+    few = _SCORES // vocabulary
+    return few // _STEP * _STEP or max(1, few)
 
 
-def _slope(scores: Tensor, norm: Tensor, targets: Tensor, how: _How) -> Tensor:
-    """The gradient of each position's loss with respect to its scores, written over them."""
-    change = scores.sub_(norm.unsqueeze(1)).exp_()
+def _filled_up(places: Tensor, few: int) -> Tensor:
+    """Some places more than once, so that their number is one of few: oneDNN builds and keeps a kernel for each."""
+    step = min(_STEP, few)
+    more = -len(places) % step
+    return torch.cat([places, places[:1].expand(more)])
+
+
+def _at_once(scores: Tensor, targets: Tensor, how: _How) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of each row of scores, the logarithm of the sum of its exponents, and its softmax.
+
+    The logarithm follows from the largest share, which is never small: torch's own `logsumexp` takes five times as
+    long as its softmax.
+    """
+    share = scores.softmax(-1)
+    norm = scores.amax(-1) - share.amax(-1).log()
+    return _told(scores, targets, norm, how.smoothing, how.z), norm, share
+
+
+def _slope(share: Tensor, norm: Tensor, targets: Tensor, how: _How) -> Tensor:
+    """The gradient of each position's loss with respect to its scores, written over their softmax."""
     if how.z:
-        change *= (1 + 2 * how.z * norm).unsqueeze(1)
+        share *= (1 + 2 * how.z * norm).unsqueeze(1)
     if how.smoothing:
-        change -= how.smoothing / change.shape[1]
-    rows = torch.arange(len(targets), device=targets.device)
-    change[rows, targets.clamp(min=0)] -= 1 - how.smoothing
-    return change.mul_((targets != IGNORED).unsqueeze(1))
+        share -= how.smoothing / share.shape[1]
+    share[torch.arange(len(targets), device=targets.device), targets] -= 1 - how.smoothing
+    return share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ class Inside:
     """`run.inside`: opened by a technique in its `open`, closed when the steps are over."""
 
     def __init__(self, run: Any) -> None:
-        self._run = run
+        self._run: Any = weakref.proxy(run)  # in a ring, run and model would stay until the next sweep
         self.heard: Layers | None = None
         """The layers that a technique listens to."""
         self.others: dict[str, Layers] = {}

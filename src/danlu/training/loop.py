@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from danlu.blocks.allocator import keep_freed_memory
+from danlu.blocks.allocator import give_back, keep_freed_memory
 from danlu.blocks.table_gradients import kept_gradients
 from danlu.blocks.taught import SelfTaught
 from danlu.core.errors import RecipeError
@@ -48,6 +48,13 @@ def fit(job: Job) -> Fitted:
     in fp32 on the same machine with the same number of threads. Raises DataError for an empty training set, RecipeError
     for a loss that is not finite and for what would train nothing, MachineError when memory runs out.
     """
+    try:
+        return _fit(job)
+    finally:
+        give_back()  # what a step needs besides the weights is free now
+
+
+def _fit(job: Job) -> Fitted:
     checkpoints = Checkpoints(job.work, job.identity(), job.events, job.settings.keep_checkpoints) if job.work else None
     saved = checkpoints.latest() if checkpoints else None
     precision = _agreed(job, saved)
@@ -97,6 +104,7 @@ def fit(job: Job) -> Fitted:
     run.inside.take_back()
     _end(run, own, before)
     guards.check_moved(before, run.changing(), run.moved)
+    job.module.zero_grad(set_to_none=True)
     return Fitted(run.step, saved.step if saved else None, numbers(run, expected, spent))
 
 
