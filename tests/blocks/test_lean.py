@@ -52,6 +52,7 @@ def test_they_are_the_librarys_parts(made, narrow):
     theirs, x = made(), torch.randn(3, 5, 16) * 3
     ours = copy.deepcopy(theirs)
     lean.use_lean(ours)
+    lean.use_lean(ours)  # a second time changes nothing
     assert all(isinstance(part, (lean.LeanRmsNorm, lean.LeanGated)) for part in ours.children())
     for a, b in zip(learnt(ours, x, narrow), learnt(theirs, x, narrow), strict=True):
         torch.testing.assert_close(a.float(), b.float(), rtol=0.03 if narrow else 1e-4, atol=0.03 if narrow else 1e-5)

@@ -1,10 +1,13 @@
 """`danlu run` in two processes: by torchrun too, and after a rank was killed or hung, it comes to the same weights."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from danlu.core.artifact import Artifact
@@ -95,6 +98,42 @@ def test_a_rank_that_hangs_is_named_and_the_next_run_goes_on(started, whole):
 def test_a_rank_killed_once_too_often_ends_the_run(started):
     code, said, _ = started("ended", "--nproc", "2", "--restarts", "0", harm="1 6 kill")
     assert (code, "rank 1 has died" in said or "rank 1 was killed by SIGKILL" in said) == (4, True)
+
+
+def _kill_rank_1(run, store):
+    """Wait for the first checkpoint, then end rank 1 as the system would."""
+    while run.poll() is None and not any(store.glob("**/step-*/checkpoint.json")):
+        time.sleep(0.02)
+    for child in psutil.Process(run.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if child.environ().get("RANK") == "1":
+                child.kill()
+
+
+@pytest.mark.proof
+def test_a_killed_rank_of_a_shared_model_comes_to_the_same_weights(tmp_path):
+    """No technique can end a rank here: what works after a step is refused where each holds a share of the weights."""
+    plain = RECIPE.replace("    techniques: [harm]\n", "").replace("steps: 12", "steps: 60")
+    (tmp_path / "moods.yaml").write_text(plain)
+    found, told = {}, {}
+    for name in ("whole", "killed"):
+        store = tmp_path / name
+        command = [sys.executable, "-m", "danlu.cli.main", "run", "moods.yaml", "--store", str(store), "-q"]
+        run = subprocess.Popen(
+            [*command, "--nproc", "2", "--shard"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        if name == "killed":
+            _kill_rank_1(run, store)
+        told[name] = run.communicate(timeout=250)[1]
+        assert run.returncode == 0, told[name]
+        found[name] = trained(store)
+    assert "! rank 1 was killed by SIGKILL; all ranks start again" in told["killed"]
+    assert any(note.startswith("resumed at step") for note in found["killed"][0].manifest["notes"])
+    assert found["killed"][1] == found["whole"][1]
 
 
 def test_shares_need_several_processes(danlu):

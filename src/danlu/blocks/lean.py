@@ -132,4 +132,6 @@ def use_lean(module: nn.Module) -> None:
 
 def _become(module: Any, lean: type[nn.Module]) -> None:
     kind = type(module)
+    if issubclass(kind, lean):
+        return
     module.__class__ = type(kind.__name__, (lean, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})

@@ -41,6 +41,19 @@ def test_the_first_slow_round_does_not_count(clock):
     assert asked[:4] == [["a"], ["b"], ["c"], ["d"]]
 
 
+def test_a_model_that_takes_seconds_is_asked_less_often(clock):
+    asked = []
+
+    def ask(batch):
+        asked.append(len(batch))
+        clock[0] += 2.0 * len(batch)
+        return []
+
+    numbers = Latency(batch_sizes=(1, 32)).measure(ask, ["x"], None)
+    assert numbers == pytest.approx({"value": 2000, "1": 2000, "1_p95": 2000, "32": 2000, "32_p95": 2000})
+    assert asked == [1] * (3 + 5) + [32] * (1 + 2), "five seconds of warm-up and ten of time, two calls at least"
+
+
 def test_without_inputs_there_is_nothing_to_say():
     assert Latency().measure(lambda batch: [], [], None) == {}
 
