@@ -112,6 +112,7 @@ def test_leaks_between_the_splits_of_a_folder(tmp_path):
     assert "of 13 rows of the split test are among the training rows: 3 the same" in leak["what"]
 
 
+@pytest.mark.proof
 def test_chinese_reviews_are_half_copies_and_stand_under_both_labels():
     if not assets.is_here(assets.find("chinese-reviews")):
         pytest.skip("the asset chinese-reviews is not here: danlu assets get chinese-reviews")

@@ -138,6 +138,7 @@ def test_a_small_translator_is_made_and_published(tmp_path: Path) -> None:
     assert answer["tokens"] <= 8
 
 
+@pytest.mark.proof
 def test_small_headings_are_written_and_published(tmp_path: Path) -> None:
     things, acts = ("cells", "rows", "notes", "charts", "pages"), ("Sorting", "Deleting", "Printing", "Moving")
     sections = [

@@ -299,14 +299,15 @@ def _pass(
 ) -> Tensor:
     """The loss of every position [rows], and the gradients of their sum, each position times its `scale`.
 
-    Positions without a target cost nothing. Scores are held a few at a time, and four times as many of their gradients
-    in the narrower type: the table's gradient is as large as the table, so adding to it seldom is quicker.
+    Positions without a target cost nothing. Scores are held a few at a time. Of their gradients, in the narrower type,
+    four times as many are held where the table learns: its gradient is as large as it is, and best added to seldom.
     """
     said = torch.zeros(targets.shape, device=hidden.device)
     narrow, asked = table.to(how.narrow), (targets != IGNORED).nonzero().squeeze(1)
     few = _few(len(table))
-    held = table.new_empty((_AT_ONCE * few, len(table)), dtype=how.narrow) if grads.any else None
-    for places in torch.split(asked, _AT_ONCE * few):
+    group = few if grads.of_table is None else _AT_ONCE * few
+    held = table.new_empty((group, len(table)), dtype=how.narrow) if grads.any else None
+    for places in torch.split(asked, group):
         rows = _filled_up(places, few)
         given, changes = hidden[rows].to(how.narrow), held[: len(rows)] if held is not None else None
         for start in range(0, len(rows), few):

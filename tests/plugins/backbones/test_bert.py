@@ -72,6 +72,7 @@ def test_from_a_table_to_a_measured_model(tmp_path):
     assert (done["tuned"].path / "trained" / "tokenizer.json").is_file()
 
 
+@pytest.mark.proof
 @pytest.mark.demo
 def test_film_reviews(tmp_path):
     """Too few steps to be any good: real sentences go all the way, and the loss falls."""
