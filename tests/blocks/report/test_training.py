@@ -77,3 +77,10 @@ def test_the_page_has_a_section_for_it():
     for text in ("<h2>Training</h2>", "Step gpt", "25.1%", "Once &lt;b&gt;", "upon &lt;i&gt;", "validation loss"):
         assert text in html
     assert "<h2>Training</h2>" not in page(base)
+
+
+def test_the_last_tick_is_not_cut_off():
+    root = ET.fromstring(str(picture({"loss": [[1, 3.0], [1_200_000, 2.0]]})))
+    width = float(root.attrib["viewBox"].split()[2])
+    [last] = [text for text in root.iter() if text.text == "1,200,000"]
+    assert float(last.attrib["x"]) + 6.2 * len(last.text) / 2 < width, "letters of 11 pixels are some 6 wide"

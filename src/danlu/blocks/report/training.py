@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 620, 240
-_LEFT, _TOP, _BOTTOM = 52, 12, 40  # room for the ticks and names of the axes
+_LEFT, _TOP, _BOTTOM, _RIGHT = 52, 12, 40, 32  # room for the ticks and names of the axes
 _TICKS = 5
 _STYLE = Markup(
     "<style>svg{background:#fff;font-family:sans-serif}text{fill:#6b665f;font-size:11px}.grid{stroke:#e4dfd8}"
@@ -51,7 +51,7 @@ def picture(numbers: Mapping[str, Any], *, alone: bool = False) -> Markup:
         '<svg xmlns="http://www.w3.org/2000/svg" class="chart wide" role="img" viewBox="0 0 {} {}">'
         "<title>Loss over the steps of the training</title>{}{}{}{}</svg>"
     ).format(
-        _LEFT + _WIDTH + 14,
+        _LEFT + _WIDTH + _RIGHT,
         _TOP + _HEIGHT + _BOTTOM,
         _STYLE if alone else "",
         _axes(most, scale),
