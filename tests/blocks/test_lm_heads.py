@@ -113,3 +113,12 @@ def test_the_class_keeps_its_name_for_other_libraries(pair):
     own, asked = pair
     assert type(asked).__name__ == type(own).__name__
     assert asked.state_dict().keys() == own.state_dict().keys()
+
+
+def test_a_batch_without_any_target_costs_nothing_and_moves_nothing(pair, ids):
+    _, asked = pair
+    hidden = asked.train()(input_ids=ids)
+    said = lm_heads.nll(hidden, torch.full((3, 12), lm_heads.IGNORED))
+    said.sum().backward()
+    assert said.tolist() == [[0.0] * 12] * 3
+    assert all(weight.grad is None or not weight.grad.any() for weight in asked.parameters())
