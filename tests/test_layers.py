@@ -18,7 +18,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = {
     **dict.fromkeys(("core",), 0),
     **dict.fromkeys(
-        ("contracts", "values", "rows", "fresh", "descent", "learning", "bundle", "predictor", "blocks"), 1
+        ("contracts", "values", "rows", "fresh", "descent", "learning", "explaining", "bundle", "predictor", "blocks"),
+        1,
     ),
     **dict.fromkeys(("training", "registry", "serving", "plugins", "testing"), 2),
     **dict.fromkeys(("stages",), 3),
@@ -39,6 +40,7 @@ TORCH_FREE = (
     "rows",
     "descent",
     "learning",
+    "explaining",
     "predictor",
     "bundle",
     "registry",

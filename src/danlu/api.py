@@ -109,6 +109,25 @@ class Model:
         answers: list[Any] = self.predictor(inputs)
         return answers
 
+    def explain(
+        self, inputs: Sequence[Any], by: Any = "occlusion", told: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Any]:
+        """What each piece of the inputs did to the answers: an `Explanation` for each, as the explainer `by` finds it.
+
+        `by` is written as in a recipe, or an explainer; `told` hears how many questions of how many were asked.
+        Raises RecipeError for an explainer that does not go with the model, DataError for an input without an answer.
+        """
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
+            raise _wrong("inputs", "a list of inputs", inputs, "model.explain([one, another])")
+        chosen = by if hasattr(by, "explain") else _named("explainers", by, "by")
+        gives = self.predictor.task.gives
+        for fact, fit in chosen.wants.items():
+            if gives.get(fact, fit[0]) not in fit:
+                what = f"{chosen.name} wants {fact} {' or '.join(fit)}, and this model's task gives {gives[fact]}"
+                raise RecipeError(what, where=self.name, do="danlu list explainers")
+        explained: list[Any] = chosen.explain(self.predictor, inputs, told)
+        return explained
+
     def stream(self, x: Any) -> Iterator[Any]:
         """The answer to one input, piece by piece where its task gives pieces."""
         return iter(self.predictor.stream(x))
@@ -242,11 +261,16 @@ def _tracker(given: Any) -> Any:
         if not (callable(getattr(given, "on", None)) and callable(getattr(given, "close", None))):
             raise _wrong("trackers", "a tracker's name, or a tracker", given, "danlu list trackers")
         return given
+    return _named("trackers", given, "trackers")
+
+
+def _named(family: str, given: Any, where: str) -> Any:
+    """A plug-in, written as in a recipe."""
     faults: list[Fault] = []
-    chosen = resolve("trackers", given, "trackers", faults)
+    chosen = resolve(family, given, where, faults)
     if faults or chosen is None:
-        raise RecipeFaults(faults, where="trackers")
-    return chosen.make("trackers")
+        raise RecipeFaults(faults, where=where)
+    return chosen.make(where)
 
 
 def locate(store: Path | str | None, recipe: Path | None = None) -> Store:

@@ -23,6 +23,7 @@ from danlu.core.errors import RecipeError
 from danlu.core.moments import MOMENTS
 from danlu.core.settings import Files, Location, Plugin, Settings, slot
 from danlu.descent import Optimizer, Schedule
+from danlu.explaining import Explainer, Explanation
 from danlu.fresh import Initialiser, SpecialTokens, Tokenizer
 from danlu.learning import Beginning, Method, head_under
 from danlu.rows import Operator, Source
@@ -41,17 +42,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Arrays", "Backbone", "Batch", "Beginning", "Columns", "Compressor", "Context", "Counts", "Delta",
-    "Example", "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric", "Operator", "Optimizer",
-    "Plugin", "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens", "Stage", "Task", "Technique",
-    "Tokenizer", "Tracker", "Turn", "collate", "head_under", "iterate_rows", "labels_of", "slot",
+    "Example", "Explainer", "Explanation", "Files", "Form", "Head", "Initialiser", "Location", "Method", "Metric",
+    "Operator", "Optimizer", "Plugin", "Processor", "Runtime", "Schedule", "Settings", "Source", "SpecialTokens",
+    "Stage", "Task", "Technique", "Tokenizer", "Tracker", "Turn", "collate", "head_under", "iterate_rows",
+    "labels_of", "slot",
 ]  # fmt: skip
 
 
 class Backbone(Plugin):
     """Learns or loads its processor and builds a module for a `Head`. It never knows the task.
 
-    `gives` should say `learning: descent` or `learning: counting`; `wants` the modalities and heads it can be used
-    with.
+    `gives` should say `learning: descent` or `learning: counting`; `wants` the modalities and heads that it takes.
     """
 
     family: ClassVar[str] = "backbones"
@@ -335,9 +336,8 @@ class Runtime(Plugin):
 class Metric(Plugin):
     """A number about answers, so that torch, ONNX, HTTP and ensembles are judged alike; or about a form itself.
 
-    A metric of answers writes `read`, which turns answers into arrays once, and `value` where the mean of one number a
-    row is not what it tells; `value` weighs rows, so that a bootstrap is a call with other weights. One of the form
-    (latency, size) says `of = "form"` and writes `measure`.
+    A metric of answers writes `read`, which turns answers into arrays once, and `value` where it is not the mean of one
+    number a row; rows have weights, for the bootstrap. One of the form (size) says `of = "form"`, writes `measure`.
     """
 
     family: ClassVar[str] = "metrics"

@@ -17,7 +17,7 @@ from danlu.core.errors import DataError, Fault, GateError, MachineError, RecipeF
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "recipes" / "digits.yaml"
-COMMANDS = ["new", "check", "plan", "run", "advise", "tune", "runs", "predict", "versions", "promote", "rollback", "list", "show", "assets", "clean", "doctor", "serve", "schema", "compare", "lineage", "reproduce", "export", "import", "runs:show", "assets:get", "data", "data:check", "data:show", "data:label"]  # fmt: skip
+COMMANDS = ["new", "check", "plan", "run", "advise", "tune", "runs", "predict", "explain", "versions", "promote", "rollback", "list", "show", "assets", "clean", "doctor", "serve", "schema", "compare", "lineage", "reproduce", "export", "import", "runs:show", "assets:get", "data", "data:check", "data:show", "data:label"]  # fmt: skip
 
 
 def walk(command, path=()):

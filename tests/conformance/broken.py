@@ -37,6 +37,7 @@ from conformance.broken_data import (
     unpointed,
 )
 from conformance.broken_descent import Amnesic, Counting, Lazy, Low, Negative, Peeking, Stubborn
+from conformance.broken_explainers import OF_EXPLAINERS
 from conformance.broken_fresh import Boundless, Partial, Secretive, Steady, Threaded
 from conformance.broken_models import (
     Blind,
@@ -196,4 +197,5 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "check_the_files_are_the_tokenizer": (Secretive, "gives other tokens after saving and loading"),
     "check_the_seed_decides": (Partial, "leaves weights as they were"),
     "check_the_scale_counts": (Steady, "half the scale draws other weights"),
+    **OF_EXPLAINERS,
 }

@@ -86,7 +86,7 @@ class TextProcessor:
         one is cut first. A lone surrogate, which no file can hold, becomes U+FFFD.
         """
         most = self.most_of(limit)
-        texts = [storable(text[: self.longest(most)]) for text in ((x,) if isinstance(x, str) else x)]
+        texts = [storable(text[: self.longest(most)]) for text in _as_texts(x)]
         if self.words is not None and len(texts) == 1 and (known := self.words.ids(texts[0], most)) is not None:
             return {"input_ids": known, "attention_mask": np.ones_like(known)}
         encoding = self._cutter(most).encode(texts[0], texts[1] if len(texts) > 1 else None)
@@ -95,6 +95,15 @@ class TextProcessor:
         if self._typed or any(encoding.type_ids):
             arrays["token_type_ids"] = np.array(encoding.type_ids or [0], dtype=np.int64)
         return arrays
+
+    def stretches(self, x: str | tuple[str, str], limit: int) -> list[tuple[int, int, int] | None]:
+        """For every id that `inputs` gives under this limit: of which text it is, its begin and its end in characters;
+        None for a special one."""
+        most = self.most_of(limit)
+        first, *second = (storable(text[: self.longest(most)]) for text in _as_texts(x))
+        found = self._cutter(most).encode(first, second[0] if second else None)
+        of = zip(found.sequence_ids, found.offsets, found.special_tokens_mask, strict=True)
+        return [None if which is None or special else (which, *place) for which, place, special in of]
 
     def most_of(self, limit: int | None) -> int:
         """The number of tokens that a text is cut to, under a limit of a task's."""
@@ -240,3 +249,7 @@ def _most(config: Mapping[str, Any], model: Path) -> int | None:
         return int(given)
     positions = json.loads(model.read_bytes()).get("max_position_embeddings") if model.is_file() else None
     return positions - 2 if isinstance(positions, int) else None  # RoBERTa's positions begin at 2
+
+
+def _as_texts(x: str | tuple[str, str]) -> tuple[str, ...]:
+    return (x,) if isinstance(x, str) else x

@@ -34,6 +34,11 @@ class TorchForm:
     def module(self) -> nn.Module:
         return self._module
 
+    @property
+    def backbone(self) -> Backbone | None:
+        """What built the module, where it was told."""
+        return self._backbone
+
     def forward(self, inputs: Arrays) -> dict[str, Any]:
         tensors = {name: tensor(array, self.device) for name, array in inputs.items()}
         with evaluating(self._module), torch.inference_mode(), self._lower():

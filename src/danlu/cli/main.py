@@ -16,6 +16,7 @@ from danlu.cli import (
     catalogue,
     comparison,
     data,
+    explain,
     machine,
     models,
     provenance,
@@ -66,6 +67,7 @@ app.command("tune", rich_help_panel=_RECIPES)(tuning.tune)
 app.add_typer(runs.app, name="runs", rich_help_panel=_RECIPES)
 app.add_typer(data.app, name="data", rich_help_panel=_RECIPES)
 app.command("predict", rich_help_panel=_MODELS)(models.predict)
+app.command("explain", rich_help_panel=_MODELS)(explain.explain)
 app.command("serve", rich_help_panel=_MODELS)(serve.serve)
 app.command("versions", rich_help_panel=_MODELS)(registry.versions)
 app.command("promote", rich_help_panel=_MODELS)(registry.promote)

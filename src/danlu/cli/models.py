@@ -59,7 +59,7 @@ def predict(
         raise RecipeError("there is nothing to ask", do=f'danlu predict {model} "a sentence", or --file sentences.txt')
     loaded = api.load(model, form=form, store=store, imports=imports or [])
     if json_input:
-        asked = [_read(loaded, text, place) for place, text in enumerate(asked)]
+        asked = [read_json(loaded, text, place) for place, text in enumerate(asked)]
     if len(asked) == 1 and inputs and not as_json:
         answers = _streamed(loaded, asked[0])
     else:
@@ -80,7 +80,7 @@ def predict(
     say(f"\n{loaded.name}, form {loaded.form}")
 
 
-def _read(loaded: Any, text: str, place: int) -> Any:
+def read_json(loaded: Any, text: str, place: int) -> Any:
     """An input that is written as JSON, checked as one that came over HTTP is."""
     try:
         return loaded.predictor.task.from_json(json.loads(text))

@@ -36,12 +36,13 @@ PACKAGE = Path(__file__).resolve().parent.parent
 SHIPPED_INDEX = PACKAGE / "core" / "index.json"
 _ABOVE_PLUGINS = ("stages", "apps")  # families that may import engines live beside plugins/, not in it
 _BASES = (
-    "contracts.py", "rows.py", "fresh.py", "descent.py", "learning.py", "values.py", "core/settings.py",
-    "core/plugin.py", "blocks/confusion.py", "training/settings.py", "training/teaching.py", "blocks/file_source.py",
-    "blocks/delimited_source.py", "blocks/media_source.py", "blocks/augment.py", "blocks/picture_changes.py",
-    "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py", "blocks/recurrent.py", "blocks/text_task.py",
-    "blocks/adapting.py", "blocks/described.py", "blocks/ranking_task.py", "blocks/linear_grams.py",
-    "blocks/chat_task.py", "blocks/pair_rows.py", "core/moments.py",
+    "contracts.py", "rows.py", "fresh.py", "descent.py", "learning.py", "explaining.py", "values.py",
+    "core/settings.py", "core/plugin.py", "blocks/confusion.py", "training/settings.py", "training/teaching.py",
+    "blocks/file_source.py", "blocks/delimited_source.py", "blocks/media_source.py", "blocks/augment.py",
+    "blocks/picture_changes.py", "blocks/waves.py", "blocks/tokenizers.py", "blocks/fresh_text.py",
+    "blocks/recurrent.py", "blocks/text_task.py", "blocks/adapting.py", "blocks/described.py",
+    "blocks/ranking_task.py", "blocks/linear_grams.py", "blocks/chat_task.py", "blocks/pair_rows.py",
+    "core/moments.py",
 )  # fmt: skip
 
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from danlu.contracts import Plugin
 
 # Importing a module of checks registers them.
-from danlu.testing import data, descent, forms, fresh, general, judging, models, tasks, techniques
+from danlu.testing import data, descent, explaining, forms, fresh, general, judging, models, tasks, techniques
 from danlu.testing.subject import Check, ConformanceError, Subject, check, registered, require
 
 __all__ = ["Check", "ConformanceError", "Subject", "check", "checks_for", "require", "run"]
 
-_MODULES = (general, data, tasks, models, techniques, descent, forms, judging, fresh)
+_MODULES = (general, data, tasks, models, techniques, descent, forms, judging, fresh, explaining)
 
 
 def checks_for(family: str) -> tuple[Check, ...]:
