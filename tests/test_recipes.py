@@ -30,6 +30,7 @@ STAGES = {
     "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
     "questions": "prepare finetune evaluate verify publish",
     "rare_label": "prepare finetune finetune finetune finetune prepare finetune evaluate evaluate evaluate evaluate evaluate",
+    "review_words": "prepare finetune evaluate explain verify publish",
     "review_sentiment": "prepare finetune compress evaluate verify publish",
     "text_score": "prepare finetune compress evaluate verify publish",
     "typing_mistakes": "prepare prepare finetune finetune finetune evaluate",

@@ -53,6 +53,12 @@ class Run:
         return scores.file("report.html") if scores else None
 
     @property
+    def explanations(self) -> Path | None:
+        """The page of the last `explain` step, where there is one."""
+        explained = self._last("explanations")
+        return explained.file("explanations.html") if explained else None
+
+    @property
     def version(self) -> str | None:
         """The published version, `name@3`, where the run published one."""
         published = self._last("version")

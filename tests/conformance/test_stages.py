@@ -13,7 +13,7 @@ OPTIONS = {
 
 
 def test_all_are_found():
-    assert len(found("stages")) == 8
+    assert len(found("stages")) == 9
 
 
 @pytest.mark.parametrize("check", checks.checks_for("stages"), ids=lambda check: check.__name__)

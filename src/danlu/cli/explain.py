@@ -9,11 +9,11 @@ import typer
 from danlu.cli.models import read_json
 from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
 from danlu.core import plugin
-from danlu.core.document import parse
 from danlu.core.errors import RecipeError
 from danlu.core.plugin import lazy
 
 api = lazy("danlu.api")
+document = lazy("danlu.core.document")
 events = lazy("danlu.core.events")
 
 _BAR = 12
@@ -59,7 +59,7 @@ def explain(
     told = events.Events([watched.on] if len(asked) > _QUICK else [], "explain")
     try:
         told.emit("step_started")
-        found = loaded.explain(asked, parse(by, "--by"), lambda done, total: told.progress("asking", done, total))
+        found = loaded.explain(asked, document.parse(by, "--by"), lambda done, total: told.progress("asking", done, total))
     finally:
         watched.close()
     if as_json:

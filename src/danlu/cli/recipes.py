@@ -199,6 +199,7 @@ def _told(done: Any) -> dict[str, Any]:
         "name": done.name,
         "version": done.version,
         "report": done.report,
+        "explanations": done.explanations,
         "store": done.store.path,
         "reused": done.reused,
         "steps": {step: {"kind": a.kind, "key": a.key, "digest": a.digest} for step, a in done.artifacts.items()},
@@ -219,6 +220,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_next(done: Any) -> None:
     if done.report:
         say(f"report   {done.report}")
+    if done.explanations:
+        say(f"why      {done.explanations}")
     if not done.report and not done.version:
         made = list(done.artifacts.values())[-1]
         say(f"result   {made.kind} of {made.manifest['step']}: {made.path}")
