@@ -128,7 +128,7 @@ def test_a_command_of_a_header(line: Line, tmp_path: Path, monkeypatch: pytest.M
             assert set((options.get(option) or "").split(",")) - {""} <= steps
         for change in options.get("under") or ():
             disturbed.choose(change, "--under")
-    elif words[1] == "predict":
+    elif words[1] in ("predict", "explain"):
         names = {recipe.load(line.path).name, *re.findall(r" name=([\w-]+)", header(line.path))}
         assert words[2] in names
         if "--json-input" in words:

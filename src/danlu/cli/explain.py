@@ -57,9 +57,10 @@ def explain(
     asked: list[Any] = [read_json(loaded, text, k) for k, text in enumerate(inputs)] if json_input else list(inputs)
     watched = plugin.load("trackers", "console")()
     told = events.Events([watched.on] if len(asked) > _QUICK else [], "explain")
+    chosen = document.parse(by, "--by")
     try:
         told.emit("step_started")
-        found = loaded.explain(asked, document.parse(by, "--by"), lambda done, total: told.progress("asking", done, total))
+        found = loaded.explain(asked, chosen, lambda done, total: told.progress("asking", done, total))
     finally:
         watched.close()
     if as_json:
