@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.models import read_json
+from danlu.cli.models import FormOption, InputsArgument, JsonInputOption, ModelArgument, read_json
 from danlu.cli.output import ImportOption, JsonOption, StoreOption, print_json, say, table
 from danlu.core import plugin
 from danlu.core.errors import RecipeError
@@ -23,24 +23,13 @@ _QUICK = 8
 
 
 def explain(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="`name`, `name@3`, `name@alias`, or a model's folder.", metavar="MODEL", show_default=False
-        ),
-    ],
-    inputs: Annotated[
-        list[str] | None, typer.Argument(help="What to ask; for pictures, their files.", metavar="[INPUT]...")
-    ] = None,
+    model: ModelArgument,
+    inputs: InputsArgument = None,
     by: Annotated[
         str, typer.Option("--by", help="What explains, as in a recipe; `danlu list explainers` names them.")
     ] = "occlusion",
-    form: Annotated[
-        str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")
-    ] = "",
-    json_input: Annotated[
-        bool, typer.Option("--json-input", help="Each input is JSON, as in a request over HTTP.")
-    ] = False,
+    form: FormOption = "",
+    json_input: JsonInputOption = False,
     store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,

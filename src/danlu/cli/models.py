@@ -22,26 +22,25 @@ events = lazy("danlu.core.events")
 _SHOWN = 200
 _AT_ONCE = 1024
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="`name`, `name@3`, `name@alias`, or a model's folder.", metavar="MODEL", show_default=False),
+]
+InputsArgument = Annotated[
+    list[str] | None, typer.Argument(help="What to ask; for pictures, their files.", metavar="[INPUT]...")
+]
+FormOption = Annotated[str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")]
+JsonInputOption = Annotated[bool, typer.Option("--json-input", help="Each input is JSON, as in a request over HTTP.")]
+
 
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="`name`, `name@3`, `name@alias`, or a model's folder.", metavar="MODEL", show_default=False
-        ),
-    ],
-    inputs: Annotated[
-        list[str] | None, typer.Argument(help="What to ask; for pictures, their files.", metavar="[INPUT]...")
-    ] = None,
+    model: ModelArgument,
+    inputs: InputsArgument = None,
     file: Annotated[
         Path | None, typer.Option("--file", help="Ask every line of a text file; `-` is standard input.")
     ] = None,
-    form: Annotated[
-        str, typer.Option("--form", help="A form of the model, such as `trained`; else the served one.")
-    ] = "",
-    json_input: Annotated[
-        bool, typer.Option("--json-input", help="Each input is JSON, as in a request over HTTP.")
-    ] = False,
+    form: FormOption = "",
+    json_input: JsonInputOption = False,
     store: StoreOption = None,
     imports: ImportOption = None,
     as_json: JsonOption = False,

@@ -39,6 +39,7 @@ def test_weights_add_up_to_what_the_words_bring(pairs):
 
 def test_too_few_steps_are_told(pairs, monkeypatch):
     monkeypatch.setattr("danlu.plugins.explainers.integrated_gradients._GAP", 1e-6)
+    monkeypatch.setattr("danlu.plugins.explainers.integrated_gradients._LEAST", 0.0)
     [one] = IntegratedGradients(steps=2).explain(pairs, [{"text": "the film is good", "text_pair": "a bad film"}])
     assert "take more than 2 steps" in one.notes[0]
 
