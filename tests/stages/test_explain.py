@@ -6,6 +6,7 @@ import json
 import pytest
 
 import danlu
+from danlu.blocks.label_details import surest
 from danlu.core.artifact import Store
 from danlu.core.errors import RecipeFaults
 from danlu.core.events import Events
@@ -50,9 +51,41 @@ def test_it_tells_cases_averages_and_faithfulness(done):
 def test_the_same_seed_gives_the_same_rows(done, tmp_path):
     again = danlu.run(recipe({"cases": {"worst": 3, "random": 4}, "rows": 40}), store=tmp_path / "s", trackers=[])
     assert again["why"].json("explanations.json") == done["why"].json("explanations.json")
-    other = danlu.run(recipe({"cases": {"worst": 0, "random": 4}, "seed": 5}), store=tmp_path / "s", trackers=[])
+    other = danlu.run(
+        recipe({"cases": {"worst": 0, "sure": 0, "random": 4}, "seed": 5}), store=tmp_path / "s", trackers=[]
+    )
     rows = [[case["row"] for case in run["why"].json("explanations.json")["cases"]] for run in (other, done)]
     assert rows[0] != rows[1][-4:]
+
+
+def test_the_surest_right_answers_are_shown(done):
+    told = done["why"].json("explanations.json")
+    sure = [case for case in told["cases"] if case["why"] == "sure"]
+    assert len(sure) == 5
+    assert all(case["answer"]["label"] == case["gold"]["label"] for case in sure)
+    found = [case["answer"]["confidence"] for case in sure]
+    assert found == sorted(found, reverse=True)
+    right = [c["answer"] for c in told["cases"] if c["why"] == "random" and c["answer"]["label"] == c["gold"]["label"]]
+    assert all(answer["confidence"] <= found[0] for answer in right)
+    assert "The surest right answers" in done["why"].file("explanations.html").read_text()
+
+
+def test_more_rows_than_there_are_is_told(done, tmp_path):
+    heard = []
+    stage = Explain(rows=5000, cases={"worst": 0, "sure": 0, "random": 1})
+    draft = Store(tmp_path).draft("why", kind="explanations")
+    stage.run({"dataset": done["data"], "model": done["tuned"]}, draft, Events([heard.append], "why"))
+    assert any("5,000 rows were asked for, and the test split has" in str(event) for event in heard)
+
+
+def test_of_several_labels_the_least_sure_one_counts():
+    def several(labels, **scores):
+        return {"labels": labels, "scores": scores}
+
+    answers = [several(["a"], a=0.99, b=0.4), several(["a"], a=0.8, b=0.1), several(["a"], a=0.99, b=0.01)]
+    gold = [{"labels": ["a"]}, {"labels": ["a"]}, {"labels": ["b"]}]
+    assert surest(answers, gold, 5) == [1, 0]
+    assert surest(answers, gold, 1) == [1]
 
 
 def test_the_page_needs_no_network_and_escapes_texts(tmp_path):

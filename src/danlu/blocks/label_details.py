@@ -106,6 +106,23 @@ def worst(answers: Sequence[Any], gold: Sequence[Any], most: int) -> list[dict[s
     ]
 
 
+def surest(answers: Sequence[Any], gold: Sequence[Any], most: int) -> list[int]:
+    """The rows of the right answers that were surest, at most so many; of several labels the least sure one counts."""
+    right = [
+        (-_sureness(answer), k)
+        for k, (answer, g) in enumerate(zip(answers, gold, strict=True))
+        if _mistake(answer, g) is None
+    ]
+    return [k for _, k in sorted(right)[:most]]
+
+
+def _sureness(answer: Mapping[str, Any]) -> float:
+    if "label" in answer:
+        return float(answer["confidence"])
+    given = set(labels_of(answer))
+    return min((score if label in given else 1 - score for label, score in answer["scores"].items()), default=0.0)
+
+
 def _mistake(answer: Mapping[str, Any], gold: Mapping[str, Any]) -> float | None:
     """How sure a wrong answer was, or None for a right one."""
     if "label" in answer:

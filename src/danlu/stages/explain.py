@@ -35,6 +35,8 @@ class Cases(Settings):
 
     worst: int = Field(default=10, ge=0, le=1000)
     """The surest of the wrong answers; of numbers, those furthest away."""
+    sure: int = Field(default=5, ge=0, le=1000)
+    """The surest of the right answers: what the model relies on. None of numbers, which have no confidence."""
     random: int = Field(default=5, ge=0, le=1000)
     """Rows drawn at random."""
 
@@ -68,11 +70,14 @@ class Explain(Stage):
         asked, gold = data.judged("test")
         answers = judging.ask_all(predictor, asked, events, "answering")
         drawn = np.random.default_rng(self.seed).permutation(len(asked))[: max(self.rows, self.cases.random)].tolist()
-        worst = self._worst(data.task.gives.get("answer"), answers, gold)
-        chosen = list(dict.fromkeys([*worst, *drawn]))
+        if (most := max(self.rows, self.cases.random)) > len(asked):
+            events.note(f"{most:,} rows were asked for, and the test split has {len(asked):,}: all of them are taken")
+        kind = data.task.gives.get("answer")
+        worst, sure = self._worst(kind, answers, gold), self._sure(kind, answers, gold)
+        chosen = list(dict.fromkeys([*worst, *sure, *drawn]))
         explained = self._explained(predictor, {row: asked[row] for row in chosen}, events)
         measured = [row for row in drawn[: self.rows] if row in explained]
-        shown_rows = (("worst", worst), ("random", drawn[: self.cases.random]))
+        shown_rows = (("worst", worst), ("sure", sure), ("random", drawn[: self.cases.random]))
         told: dict[str, Any] = {
             "task_name": data.task.name,
             "form": forms.default,
@@ -112,6 +117,10 @@ class Explain(Stage):
         of = numbers.details(answers, gold, self.cases.worst)["worst"] if kind == "number" else None
         found = label_details.worst(answers, gold, self.cases.worst) if of is None else of
         return [row["row"] for row in found]
+
+    def _sure(self, kind: str | None, answers: Sequence[Answer], gold: Sequence[Answer]) -> list[int]:
+        """The rows of the surest right answers."""
+        return [] if kind == "number" else label_details.surest(answers, gold, self.cases.sure)
 
     def _explained(self, predictor: Any, asked: Mapping[int, Any], events: Events) -> dict[int, Explanation]:
         """The rows that have a piece to explain."""

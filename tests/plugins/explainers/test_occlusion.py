@@ -112,8 +112,7 @@ def test_what_the_model_does_not_answer_weighs_nothing_and_is_told():
     assert "without 1 of its pieces" in one.notes[0]
 
 
-def test_words_of_a_linear_model_have_its_own_coefficients(tmp_path):
-    """For logistic regression on TF-IDF the strongest words are those of the greatest coefficient times feature."""
+def test_of_a_trained_model_the_word_that_decides_is_the_strongest(tmp_path):
     rows = tmp_path / "r.csv"
     rng = np.random.default_rng(0)
     lines = []

@@ -29,7 +29,8 @@ class Occlusion(Explainer):
     }
 
     most: int = Field(default=200, ge=2)
-    """The pieces that a text is cut into at most: of a longer one neighbouring words are taken away together."""
+    """The pieces that a text is cut into at most: of a longer one neighbouring words are taken away together. Of
+    two texts one may have a piece more."""
     across: int = Field(default=8, ge=2, le=64)
     """Squares of a picture in each direction."""
 
