@@ -42,9 +42,17 @@ class Secretive(Occlusion):
         return [dataclasses.replace(one, notes=()) for one in super().explain(predictor, inputs)]
 
 
+class Turned(Occlusion):
+    """Tells the weights of a picture from the wrong end."""
+
+    def explain(self, predictor, inputs, told=lambda done, total: None):
+        return [dataclasses.replace(one, weights=one.weights[::-1]) for one in super().explain(predictor, inputs)]
+
+
 OF_EXPLAINERS = {
     "check_its_pieces_lie_in_the_input": (Beside, "stands"),
     "check_a_linear_model_is_explained_exactly": (Loud, "weighs 1.000, not"),
     "check_each_input_is_explained_by_itself": (Relative, "another explanation than among others"),
+    "check_what_a_picture_model_looks_at_is_found": (Turned, "where the model looks the weights add up to"),
     "check_nothing_is_explained_as_nothing": (Secretive, "no note"),
 }

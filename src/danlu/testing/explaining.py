@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.pixels import ImageProcessor
 from danlu.blocks.special_tokens import BERT
 from danlu.blocks.tokens import TextProcessor
 from danlu.blocks.torch_form import TorchForm
@@ -44,8 +47,24 @@ class _Sum(nn.Module):
         return {"logits": (self.words(input_ids) * attention_mask[..., None]).sum(1)}
 
 
-def _reads_texts(subject: Subject) -> bool:
-    return "text" in subject.plugin.wants.get("modality", ("text",))
+class _Patch(nn.Module):
+    """Says how bright a picture is in the top left quarter, and looks nowhere else."""
+
+    def forward(self, pixel_values: Tensor) -> object:
+        bright = pixel_values[:, 0, :8, :8].mean((1, 2))
+        return {"logits": torch.stack([-bright, bright], -1)}
+
+
+def planted_patch() -> tuple[Predictor, np.ndarray[Any, np.dtype[np.uint8]]]:
+    """A model that looks at the top left quarter of a picture of 16 × 16 alone, and a picture that is bright there."""
+    task = plugin.load("tasks", "image_classification")(image="image", label="label", labels=("dark", "bright"))
+    picture = np.random.default_rng(0).integers(0, 99, (16, 16), dtype=np.uint8)
+    picture[:8, :8] += 150
+    return Predictor(TorchForm(_Patch().eval()), task, ImageProcessor(16, 16, (0.5,), (0.25,))), picture
+
+
+def _reads(subject: Subject, modality: str) -> bool:
+    return modality in subject.plugin.wants.get("modality", (modality,))
 
 
 def _told(one: Explanation) -> tuple[object, ...]:
@@ -55,7 +74,7 @@ def _told(one: Explanation) -> tuple[object, ...]:
 @check("explainers")
 def check_its_pieces_lie_in_the_input(subject: Subject) -> None:
     """Each piece is what stands at its place, each has a weight, and no two overlap."""
-    if not _reads_texts(subject):
+    if not _reads(subject, "text"):
         return
     for text, one in zip(TEXTS, subject.plugin.explain(planted(), list(TEXTS)), strict=True):
         require(bool(one.pieces), f"{text!r} has no piece")
@@ -70,7 +89,7 @@ def check_its_pieces_lie_in_the_input(subject: Subject) -> None:
 @check("explainers")
 def check_a_linear_model_is_explained_exactly(subject: Subject) -> None:
     """Where each word adds a number of its own, that number is its weight, with its sign for the answer given."""
-    if not _reads_texts(subject):
+    if not _reads(subject, "text"):
         return
     for text, one in zip(TEXTS, subject.plugin.explain(planted(), list(TEXTS)), strict=True):
         sign = 1 if one.answer["label"] == "positive" else -1
@@ -82,7 +101,7 @@ def check_a_linear_model_is_explained_exactly(subject: Subject) -> None:
 @check("explainers")
 def check_each_input_is_explained_by_itself(subject: Subject) -> None:
     """What an explanation says depends on no other input, and is the same every time."""
-    if not _reads_texts(subject):
+    if not _reads(subject, "text"):
         return
     predictor = planted()
     together = [_told(one) for one in subject.plugin.explain(predictor, list(TEXTS))]
@@ -95,8 +114,21 @@ def check_each_input_is_explained_by_itself(subject: Subject) -> None:
 @check("explainers")
 def check_nothing_is_explained_as_nothing(subject: Subject) -> None:
     """An input that has nothing to take away has no pieces, and a note that says why."""
-    if not _reads_texts(subject):
+    if not _reads(subject, "text"):
         return
     [one] = subject.plugin.explain(planted(), [" "])
     require(not one.pieces and not one.weights, f"{len(one.pieces)} pieces were found in a text of one space")
     require(bool(one.notes), "there is no note that says why it has no pieces")
+
+
+@check("explainers")
+def check_what_a_picture_model_looks_at_is_found(subject: Subject) -> None:
+    """Pieces where the model looks add up to most of the weight, and one where it does not look weighs nothing."""
+    if not _reads(subject, "image"):
+        return
+    predictor, picture = planted_patch()
+    [one] = subject.plugin.explain(predictor, [picture])
+    inside = [weight for piece, weight in zip(one.pieces, one.weights, strict=True) if max(piece.place[2:]) <= 8]
+    outside = [weight for piece, weight in zip(one.pieces, one.weights, strict=True) if min(piece.place[:2]) >= 8]
+    require(sum(inside) > 1, f"where the model looks the weights add up to {sum(inside):.3f}")
+    require(max(map(abs, outside)) < _NEAR, f"where it does not look a piece weighs {max(map(abs, outside)):.3f}")
