@@ -24,7 +24,7 @@ STAGES = {
     "headings": "prepare finetune evaluate verify publish",
     "methods": " ".join(["prepare", *["finetune"] * 13]),
     "preferred_answers": "prepare finetune evaluate publish",
-    "pretrain_chinese": "prepare pretrain prepare finetune evaluate finetune evaluate verify publish",
+    "pretrain_chinese": "prepare pretrain prepare finetune evaluate" + 6 * " finetune" + " evaluate verify publish",
     "picture_words": "prepare pretrain evaluate",
     "pretrain_gpt": "prepare pretrain evaluate verify publish",
     "pretrain_pictures": "prepare pretrain evaluate prepare finetune evaluate finetune evaluate",
@@ -106,7 +106,8 @@ def test_no_review_that_is_tested_on_is_pretrained_on(tmp_path: Path) -> None:
         f"reviews.source={{jsonl: {held}}}", "corpus.operators=[normalize, drop_duplicates]",
         "reviews.operators=[normalize, drop_duplicates]", "corpus.task.masked_lm.length=16",
         f"pretrained.backbone={bert}", "pretrained.steps=4", "pretrained.evaluate_every=2", f"fresh.backbone={bert}",
-        "fresh.steps=2", "tuned.steps=2", store=tmp_path / "store",
+        *(f"{name}.steps=2" for name in ("fresh", "fresh1", "fresh2", "tuned", "tuned1", "tuned2")),
+        *(f"fresh{k}.backbone={bert}" for k in (1, 2)), store=tmp_path / "store",
     )  # fmt: skip
     tested = set(pq.read_table(run["reviews"].path / "test.parquet")["text"].to_pylist())
     learnt_from = set(pq.read_table(run["corpus"].path / "train.parquet")["text"].to_pylist())

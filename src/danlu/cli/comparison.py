@@ -176,9 +176,27 @@ def _print_side_by_side(told: dict[str, Any]) -> None:
     table(columns, lines, right=columns[1:], styles=["bold" if o["name"] == against else "" for o in told["models"]])
     if any(one["differences"] is None for one in told["models"]):
         say(f"\n! a model without a difference is judged on other rows than {against}")
+    if told["seeds"]:
+        _print_seeds(told)
     for name, change in told["under"].items():
         say(f"\nunder {name}, which changed {change['changed']:,} of the rows\n")
         _print_under(told, name)
+
+
+def _print_seeds(told: dict[str, Any]) -> None:
+    """The means of trainings that differ in their seed alone, and how far the seeds lie apart."""
+    metric, against = told["metric"], told["against"]
+    say(f"\n{metric}, means of trainings that differ in their seed alone; intervals are those of other rows\n")
+    lines = []
+    for one in told["seeds"]:
+        name, values = one["models"][0], one["values"][metric]
+        gap = (one["differences"] or {}).get(metric)
+        itself = against if against in one["models"] else ""
+        quality = _quality(against if itself else name, one["metrics"].get(metric), gap, against)
+        apart = f"{min(values):.3f} to {max(values):.3f}" if len(values) > 1 and None not in values else "–"
+        lines.append([", ".join(one["models"]), *quality, str(len(values)), apart])
+    columns = ["", f"{metric} (95 %)", "difference (95 %)", "seeds", "least to greatest"]
+    table(columns, lines, right=columns[1:])
 
 
 def _print_under(told: dict[str, Any], name: str) -> None:

@@ -6,7 +6,7 @@ is no difference to tell, and that is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from danlu.core.errors import DataError, RecipeError
 from danlu.core.events import Events
 from danlu.core.plan import Step
 from danlu.core.plugin import did_you_mean
+from danlu.registry import over_seeds
 from danlu.registry.ancestry import dataset
 from danlu.registry.comparison import differences
 from danlu.registry.store import Registry
@@ -169,14 +170,15 @@ def compare(
     events: Events,
     under: Sequence[Operator] = (),
 ) -> dict[str, Any]:
-    """The table in JSON values: `{on, metric, better, against, models, under, fronts}`; differences are model minus
-    `against`.
+    """The table in JSON values: `{on, metric, better, against, models, seeds, under, fronts}`; differences are model
+    minus `against`.
 
     A model is `{name, method, form, rows, metrics, differences, under, parameters, trained_parameters, trained_share,
     seconds, memory_mb, own_mb, size_mb, latency_ms}`; `differences` is None where it is judged on other rows than
     `against`, the first model unless named. `under` are changes of the inputs under which all are judged again: a model
-    tells `{change: {metrics, differences}}`. Raises RecipeError for fewer than two models, for models of different
-    tasks, and for a change that changes nothing.
+    tells `{change: {metrics, differences}}`. `seeds` has those that differ in their seed alone as one, `{models, seeds,
+    values, metrics, differences}`, with means; it is empty where no two do.
+    Raises RecipeError for fewer than two models, for models of different tasks, and for a change that changes nothing.
     """
     reference = found[_reference([one.name for one in found], against)]
     rows: dict[Path, _Rows] = {}
@@ -214,9 +216,40 @@ def compare(
     better = next(metric.better for metric in metrics if metric.name == primary)
     shown = {name: change.told() for name, change in rows[reference.data.folder].under.items()}
     told = {"on": split, "metric": primary, "better": better, "against": reference.name, "models": models}
+    told["seeds"] = _over_seeds(found, judged, rows, reference.name, beside)
     fronts = {cost: _front(models, primary, better, cost) for cost in COSTS}
     settled: dict[str, Any] = plain({**told, "under": shown, "fronts": fronts})
     return settled
+
+
+def _over_seeds(
+    found: Sequence[Candidate],
+    judged: Mapping[str, _Judged],
+    rows: Mapping[Path, _Rows],
+    against: str,
+    beside: Callable[[Candidate, Mapping[str, Score], Mapping[str, Score]], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The models in groups that differ in their seed alone; none where no group has several."""
+    named = {one.name: one for one in found}
+    groups = over_seeds.groups({one.name: one.manifest for one in found})
+    if all(len(names) == 1 for names in groups):
+        return []
+
+    def means(names: Sequence[str]) -> dict[str, Score]:
+        count = len(rows[named[names[0]].data.folder].gold)
+        each = [judged[name].scores for name in names]
+        return {metric: over_seeds.mean([scores[metric] for scores in each], count) for metric in each[0]}
+
+    theirs = means(next(names for names in groups if against in names))
+    return [
+        {
+            "models": names,
+            "seeds": [over_seeds.seed_of(named[name].manifest) for name in names],
+            "values": {metric: [judged[name].scores[metric].value for name in names] for metric in theirs},
+            **beside(named[names[0]], means(names), theirs),
+        }
+        for names in groups
+    ]
 
 
 def _reference(names: list[str], against: str) -> int:
