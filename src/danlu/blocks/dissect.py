@@ -33,6 +33,11 @@ def dissect(x: Any, modality: str, *, most: int, across: int) -> tuple[tuple[Pie
     return pieces, f"of its {total:,} words, {together} at a time are one piece" if together > 1 else ""
 
 
+def at_once(modality: str) -> int:
+    """How many inputs without some of their pieces are held at a time: a photograph is tens of megabytes."""
+    return 8 if modality == "image" else 512
+
+
 def squares(x: Any, across: int) -> tuple[Piece, ...]:
     """The squares of a picture, row by row."""
     height, width = np.asarray(pixels.open_picture(x)).shape[:2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.blocks.dissect import without
+from danlu.blocks.dissect import at_once, without
 from danlu.blocks.intervals import resamples
 from danlu.contracts import Answer
 from danlu.core.errors import RecipeError
@@ -68,22 +68,21 @@ def faithfulness(
     Returns `{share, rows, fall, by_chance, low, high, holds}`: the mean falls, the 95 % interval of their paired
     difference, and whether all of it lies above 0. Rows with fewer than two pieces are left out.
     """
-    rng, asked, places = np.random.default_rng(seed), list[Any](), list[tuple[int, int]]()
-    for k, (explanation, x) in enumerate(zip(explanations, inputs, strict=True)):
+    rng, asked, size_at_once = np.random.default_rng(seed), list[Any](), at_once(predictor.task.gives["modality"])
+    for k, explanation in enumerate(explanations):
         size = len(explanation.weights)
         if size < 2:
             continue
         count = max(1, round(_SHARE * size))
         chosen = np.argsort(-np.array(explanation.weights), kind="stable")[:count].tolist()
         draws = [rng.choice(size, count, replace=False).tolist() for _ in range(_DRAWS)]
-        for draw, gone in enumerate([chosen, *draws]):
-            asked.append(without(x, [explanation.pieces[place] for place in gone]))
-            places.append((k, draw))
+        asked += [(k, draw, gone) for draw, gone in enumerate([chosen, *draws])]
     falls: dict[int, dict[int, float]] = {}
-    for start in range(0, len(asked), 256):
+    for start in range(0, len(asked), size_at_once):
         told(start, len(asked))
-        answers = predictor.try_all(asked[start : start + 256])
-        for (k, draw), answer in zip(places[start : start + 256], answers, strict=True):
+        chunk = asked[start : start + size_at_once]
+        left = [without(inputs[k], [explanations[k].pieces[place] for place in gone]) for k, _, gone in chunk]
+        for (k, draw, _), answer in zip(chunk, predictor.try_all(left), strict=True):
             if not isinstance(answer, Exception):
                 number = number_of(explanations[k].answer)
                 falls.setdefault(k, {})[draw] = number.read(explanations[k].answer) - number.read(answer)

@@ -37,6 +37,15 @@ def test_weights_add_up_to_what_the_words_bring(pairs):
     assert one.notes == ()
 
 
+def test_the_order_in_which_a_request_names_its_texts_is_no_matter(pairs):
+    x = {"text": "the film is good", "text_pair": "a bad film"}
+    turned = {"text_pair": x["text_pair"], "text": x["text"]}
+    one, other = IntegratedGradients().explain(pairs, [x, turned])
+    assert {(p.field, p.text): w for p, w in zip(one.pieces, one.weights, strict=True)} == pytest.approx(
+        {(p.field, p.text): w for p, w in zip(other.pieces, other.weights, strict=True)}
+    )
+
+
 def test_too_few_steps_are_told(pairs, monkeypatch):
     monkeypatch.setattr("danlu.plugins.explainers.integrated_gradients._GAP", 1e-6)
     monkeypatch.setattr("danlu.plugins.explainers.integrated_gradients._LEAST", 0.0)

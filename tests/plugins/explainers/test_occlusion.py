@@ -86,6 +86,22 @@ def test_the_square_that_decides_is_found():
     assert [weight for weight in one.weights if abs(weight) > 0.01] == [one.weights[one.strongest()[0]]]
 
 
+def test_few_pictures_are_held_at_a_time():
+    asked = []
+
+    class Counting(Answers):
+        def try_all(self, inputs):
+            asked.append(len(inputs))
+            return super().try_all(inputs)
+
+    predictor = Counting(lambda x: scored(0.9), "image")
+    pictures = [np.full((32, 32), 9, np.uint8)] * 3
+    found = Occlusion(across=4).explain(predictor, pictures)
+    faithfulness(predictor, found, pictures, 0)
+    assert sum(asked) == 3 * (16 + 1) + 3 * 4
+    assert max(asked) == 8
+
+
 def test_a_picture_that_is_smaller_than_the_squares():
     pieces, _ = dissect(np.zeros((3, 5, 3), np.uint8), "image", most=9, across=8)
     assert len(pieces) == 15

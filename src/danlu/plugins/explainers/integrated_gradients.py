@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class IntegratedGradients(Explainer):
         if not pieces:
             return Explanation(answer, number.name, value, None, (), (), (note,))
         [example, *others] = predictor.task.examples(predictor.task.row(x, answer), predictor.processor)
-        owners = _owners(x, pieces, predictor.processor, len(example.inputs.get("input_ids", ())))
+        owners = _owners(x, pieces, predictor.processor, example.inputs.get("input_ids"))
         if others or owners is None:
             what = "its inputs are not the tokens of one text or two, so gradients can't be told of words"
             raise RecipeError(what, where=self.name, do="take occlusion")
@@ -96,18 +97,24 @@ class IntegratedGradients(Explainer):
         return tuple(notes)
 
 
-def _owners(x: Any, pieces: Sequence[Piece], processor: Any, size: int) -> Any:
-    """The place of the word that each token is of, -1 for special ones; None where tokens can't be traced."""
-    if not hasattr(processor, "stretches") or not size:
+def _owners(x: Any, pieces: Sequence[Piece], processor: Any, ids: Any) -> Any:
+    """The place of the word that each token is of, -1 for special ones; None where tokens can't be traced.
+
+    Of two texts a dict does not say which the model reads first: it is the order that gives the same ids.
+    """
+    if not hasattr(processor, "stretches") or ids is None:
         return None
-    fields = list(dict.fromkeys(piece.field for piece in pieces))
-    texts = (x,) if isinstance(x, str) else tuple(x[field] for field in x if isinstance(x[field], str))
-    names = [""] if isinstance(x, str) else [field for field in x if isinstance(x[field], str)]
-    if len(texts) > 2 or not set(fields) <= set(names):
-        return None
-    stretches = processor.stretches(x if isinstance(x, str) else texts, size)
-    if len(stretches) != size:
-        return None
+    size = len(ids)
+    texts = {"": x} if isinstance(x, str) else {name: text for name, text in x.items() if isinstance(text, str)}
+    for names in itertools.permutations(texts) if len(texts) <= 2 else ():
+        read = texts[names[0]] if len(names) == 1 else tuple(texts[name] for name in names)
+        if np.array_equal(processor.inputs(read, size)["input_ids"], ids):
+            return _placed(pieces, names, processor.stretches(read, size))
+    return None
+
+
+def _placed(pieces: Sequence[Piece], names: Sequence[str], stretches: Sequence[tuple[int, int, int] | None]) -> Any:
+    size = len(stretches)
     owners = np.full(size, -1)
     for k, stretch in enumerate(stretches):
         if stretch is None:

@@ -7,11 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from danlu.blocks.dissect import dissect, without
+from danlu.blocks.dissect import at_once, dissect, without
 from danlu.blocks.explained import number_of
 from danlu.explaining import Explainer, Explanation, Piece
-
-_AT_ONCE = 512
 
 
 class Occlusion(Explainer):
@@ -41,9 +39,10 @@ class Occlusion(Explainer):
         cuts = [dissect(x, modality, most=self.most, across=self.across) for x in inputs]
         asked = [(k, place) for k, (pieces, _) in enumerate(cuts) for place in (*range(len(pieces)), None)]
         found: dict[tuple[int, int | None], Any] = {}
-        for start in range(0, len(asked), _AT_ONCE):
+        size = at_once(modality)
+        for start in range(0, len(asked), size):
             told(start, len(asked))
-            chunk = asked[start : start + _AT_ONCE]
+            chunk = asked[start : start + size]
             disturbed = [without(inputs[k], cuts[k][0] if p is None else [cuts[k][0][p]]) for k, p in chunk]
             found |= dict(zip(chunk, predictor.try_all(disturbed), strict=True))
         told(len(asked), len(asked))
