@@ -47,7 +47,7 @@ def passed(model, given, *, precision=torch.float32):
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-@pytest.mark.parametrize("lengths", [(3, 20, 4, 9, 20, 5), (20, 2), (7, 1, 1, 1), (9, 9, 9, 2, 2, 2)])
+@pytest.mark.parametrize("lengths", [(3, 20, 4, 9, 20, 5), (20, 2), (17, 1, 1, 1), (9, 9, 9, 2, 2, 2)])
 def test_scores_and_gradients_are_those_of_the_padded_batch(kind, lengths, monkeypatch):
     model, given = encoder(kind, type_vocab_size=2), batch(lengths)
     given["token_type_ids"] = given["attention_mask"] * torch.arange(max(lengths)).remainder(2)
@@ -70,10 +70,26 @@ def test_a_row_goes_back_to_where_it_came_from():
     given = batch()
     row = Row(given["attention_mask"])
     ids = row.of(given["input_ids"])
-    assert ids.shape == (1, 61)
+    assert ids.shape == (1, 64), "61 tokens, and three that fill up the row"
     assert torch.equal(row.padded(ids.unsqueeze(-1)).squeeze(-1), given["input_ids"])
-    assert [group[:2] for group in row.groups] == [(4, 9), (2, 20)]
-    assert [group.mask is None for group in row.groups] == [False, True]
+    assert [group[:2] for group in row.groups] == [(3, 8), (3, 24)]
+    assert [group.mask is None for group in row.groups] == [False, False]
+    assert Row(batch((8, 8, 24, 24))["attention_mask"]).groups == [(2, 8, None), (2, 24, None)]
+
+
+def test_random_batches_are_of_few_sizes():
+    """oneDNN makes a kernel for each, and the C library keeps the memory of each."""
+    chance = torch.Generator().manual_seed(0)
+    rows, groups = set(), set()
+    for _ in range(200):
+        lengths = torch.randint(3, 45, (32,), generator=chance)
+        row = Row((torch.arange(45) < lengths.unsqueeze(1)).long())
+        filled = len(row.positions) - int(lengths.sum())
+        assert 0 <= filled < max(8, lengths.sum() / 16)
+        rows.add(len(row.positions))
+        groups |= {group[:2] for group in row.groups}
+    assert len(rows) < 20
+    assert len(groups) < 8
 
 
 def test_a_mask_with_holes_keeps_positions():

@@ -1,8 +1,12 @@
 """Encoders that learn from batches of mixed lengths without computing their padding.
 
 All texts of a batch lie one after another in one row. What looks at one token at a time (linear layers, norms, dropout)
-takes that row as it is; attention takes the texts in groups of like length. The head gets the padded form again, so
-neither it nor a task knows of this.
+takes that row as it is; attention takes the shorter half of the texts and the longer one. The head gets the padded form
+again, so neither it nor a task knows of this.
+
+Random texts have another sum of lengths at every step. Each would be a kernel of its own that oneDNN makes and keeps,
+and memory of another size: the row and the halves are filled up to a few sizes that come again
+(docs/decisions.md, 42).
 
 Batches of 32 sentences in random order take 0.5 of the processor's time that they take padded (conll2003, 6 layers of
 width 384, one core), and 1.1 to 1.2 of that of batches sorted by length.
@@ -15,14 +19,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from danlu.blocks.inner import ear
 
 WORTH = 0.1
 """The share of padding from which on a batch is computed without."""
-_WIDEST = 4.0
-"""How many times longer than its shortest a group's longest text may be. Narrower groups have less padding in
-attention, which is a small part of the work, and more calls."""
+_PARTS = 16
+"""A row is filled up by less than one of so many parts of it."""
+_LENGTH = 8
+"""A group's texts are as long as a multiple of this."""
 
 
 class _Group(NamedTuple):
@@ -42,22 +48,24 @@ class Row:
         lengths, order = attention_mask.sum(1).sort(stable=True)
         place, shown = torch.arange(width).expand(texts, -1), attention_mask[order] > 0
         self.where = (order.unsqueeze(1) * width + place)[shown]
-        self.positions, self.shape = place[shown], (texts, width)
-        held = [place[0, : own[-1]] < own.unsqueeze(1) for own in _alike(lengths)]
+        self._more = -len(self.where) % _step(len(self.where))
+        self.positions, self.shape = functional.pad(place[shown], (0, self._more)), (texts, width)
+        halves = (own for own in lengths.tensor_split(2) if len(own))
+        held = [torch.arange(_up(int(own[-1]))) < own.unsqueeze(1) for own in halves]
         self.groups = [_Group(one.shape[0], one.shape[1], None if one.all() else _mask(one)) for one in held]
         places = torch.cat([one.flatten() for one in held])
-        self._back = places.nonzero().flatten()
-        self._taken = torch.where(places, places.cumsum(0) - 1, len(self.where))
+        self._back = functional.pad(places.nonzero().flatten(), (0, self._more), value=len(places))
+        self._taken = torch.where(places, places.cumsum(0) - 1, len(self.positions))
 
     def of(self, padded: Tensor) -> Tensor:
-        """[texts, width] → [1, total]"""
-        return padded.flatten()[self.where].unsqueeze(0)
+        """[texts, width] → [1, total], 0 where the row is filled up."""
+        return functional.pad(padded.flatten()[self.where], (0, self._more)).unsqueeze(0)
 
     def padded(self, row: Tensor) -> Tensor:
         """[1, total, size] → [texts, width, size], 0 at padding."""
         texts, width = self.shape
         empty = row.new_zeros(texts * width, row.shape[-1])
-        return empty.index_copy(0, self.where, row.squeeze(0)).view(texts, width, -1)
+        return empty.index_copy(0, self.where, row[0, : len(self.where)]).view(texts, width, -1)
 
     def attend(self, one: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """The mixed values [1, total, heads, size] of `one(query, key, value, mask)` over each group.
@@ -136,14 +144,13 @@ def _moved(x: Tensor, places: Tensor, back: Tensor) -> Tensor:
     return moved
 
 
-def _alike(lengths: Tensor) -> list[Tensor]:
-    """Lengths in rising order, cut where a group would be wider than `_WIDEST`."""
-    listed: list[int] = lengths.tolist()
-    cuts = [0]
-    for place, length in enumerate(listed):
-        if length > _WIDEST * listed[cuts[-1]]:
-            cuts.append(place)
-    return list(lengths.tensor_split(cuts[1:]))
+def _up(length: int) -> int:
+    return length + -length % _LENGTH
+
+
+def _step(total: int) -> int:
+    """What the length of a row is to be a multiple of: a power of 2 of which it has `_PARTS` at least."""
+    return max(_LENGTH, 1 << max(0, (total // _PARTS).bit_length() - 1))
 
 
 def _mask(shown: Tensor) -> Tensor:
