@@ -35,7 +35,8 @@ class Run:
     """What a technique may look at and lean on.
 
     `step` counts from 0, of `steps`; `turn` and `batch` are the present ones, `outputs` what the model said of the
-    batch; `chosen` are the places of this step's examples in the training set, `expected` how many there are unless a
+    batch (for those that work at `vary`, `loss`, `backward` or `after_backward`; else it may be learnt in halves, which
+    leave none); `chosen` are the places of this step's examples in the training set, `expected` how many there are unless a
     technique draws others. `total` is the sum of their counts, `divisor` what the loss is divided by: the total,
     unless a technique's `draw` set another (one that does not tell how many were drawn). `optimizers` has one a turn.
     """
