@@ -34,7 +34,6 @@ from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
 from danlu.core.events import Events
 from danlu.training import checkpoint, loop, run
-from danlu.training.beside import models_beside
 from danlu.training.loop import fit
 
 
@@ -277,7 +276,7 @@ def reference_after_restore(monkeypatch):
 
     def restore(self, saved):
         real(self, saved)
-        self.beside = models_beside(self.job, self.model)
+        self.beside = self._models_beside()
 
     monkeypatch.setattr(run.Run, "restore", restore)
 
