@@ -53,6 +53,13 @@ def test_it_checks_clean_and_says_what_it_is(path: Path) -> None:
     assert any(f"danlu run recipes/{path.name}" in line for line in comment)
 
 
+def test_the_quickstart_keeps_the_weights_by_what_it_asks_for_and_leaves_each_method_its_own_rate() -> None:
+    made = recipe.load(ROOT / "recipes" / "review_sentiment.yaml")
+    steps = {step.name: step.stage.settings for step in made.steps}
+    assert [steps["tuned"]["watch"].name] == [*steps["ship"]["require"]]
+    assert steps["tuned"]["lr"] is None, "its header and docs/methods.md offer other methods by one override"
+
+
 def test_the_overrides_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.csv").write_text("comment,label\nfine,good\n")
