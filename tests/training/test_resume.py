@@ -34,6 +34,7 @@ from danlu.contracts import Technique
 from danlu.core.errors import MachineError, RecipeError
 from danlu.core.events import Events
 from danlu.training import checkpoint, loop, run
+from danlu.training.beside import models_beside
 from danlu.training.loop import fit
 
 
@@ -276,7 +277,7 @@ def reference_after_restore(monkeypatch):
 
     def restore(self, saved):
         real(self, saved)
-        self.beside = self._models_beside()
+        self.beside = models_beside(self.job, self.model)
 
     monkeypatch.setattr(run.Run, "restore", restore)
 

@@ -5,6 +5,9 @@ integer operations: 0.24 ms instead of 1.7 ms for 330,000 places (two cores with
 wake a second thread for each of four operations costs more than it wins.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,20 +16,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _STEPS = 2**15  # the resolution of the probability to keep
+_own = threading.local()
 _ONE = {torch.bfloat16: 0x3F80, torch.float16: 0x3C00}  # the bits of 1.0
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """Zero each place of `x` with probability `p` (to within 2^-16) and scale the rest by 1 / (1 - p).
 
-    The mask is a function of torch's default generator alone, which it moves on by one number: reseed that and the mask
-    comes again, also where activations are recomputed. Off the CPU this is torch's own dropout.
+    The mask is a function of torch's default generator alone, or of `drawing_from`, which it moves on by one number:
+    reseed that and the mask comes again, also where activations are recomputed. Off the CPU this is torch's own.
     """
     if not training or p == 0.0:
         return x
     if x.device.type != "cpu" or round((1.0 - p) * _STEPS) in (0, _STEPS):
         return functional.dropout(x, p)
     return (x * kept(x, p)).mul_(scale_of(p))
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Within the block the masks of this thread are a function of `seed`, whatever other threads draw meanwhile."""
+    _own.generator = torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        del _own.generator
 
 
 class Dropout(nn.Dropout):
@@ -57,7 +71,8 @@ def scale_of(p: float) -> float:
 
 def kept(x: Tensor, p: float) -> Tensor:
     """A mask in the shape of `x`, 1 where a place is kept and 0 where not; its type leaves that of a product alone."""
-    seed, keep = int(torch.randint(2**63 - 1, ())), round((1.0 - p) * _STEPS)
+    drawn = torch.randint(2**63 - 1, (), generator=getattr(_own, "generator", None))
+    seed, keep = int(drawn), round((1.0 - p) * _STEPS)
     words: Any = np.random.SFC64(seed).random_raw(-(-x.numel() // 4))
     bits = np.asarray(words).view(np.int16)[: x.numel()]
     dtype = x.dtype if x.dtype in _ONE else torch.bfloat16

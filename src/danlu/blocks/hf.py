@@ -21,7 +21,7 @@ from transformers.masking_utils import eager_mask
 from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
 from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
-from danlu.blocks import encoder_decoder, hidden_squares, lm_heads
+from danlu.blocks import encoder_decoder, halves, hidden_squares, lm_heads
 from danlu.blocks.attention import attend, attend_once
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.inner import ear
@@ -243,6 +243,8 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
         last.self.__class__, last.output.__class__ = _FirstTokenAttention, _FirstTokenOutput
     use_dropout(module)
     use_lean(module)
+    if head.per in ("input", "position") and model.config.model_type in _UNPADDED:
+        halves.allow(module)
     return module
 
 

@@ -50,6 +50,18 @@ def used_rows(weight: Tensor) -> Tensor | None:
     return kept.known() if kept is not None and weight.grad is kept.tensor else None
 
 
+def is_kept(part: nn.Module) -> bool:
+    """Whether a part is a table whose gradient is kept now."""
+    return type(part) is _Table
+
+
+def add_aside(table: Any, looked: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Add to the gradient of a kept table what the vectors of some ids say: pairs of [...] and [..., width]."""
+    ids = torch.cat([one.flatten() for one, _ in looked])
+    gradients = torch.cat([vectors.flatten(0, -2) for _, vectors in looked])
+    table.gradient.add(table, ids, gradients)
+
+
 def _watched(optimizer: torch.optim.Optimizer, gradients: Sequence[_Gradient]) -> Iterator[RemovableHandle]:
     def before(*_: Any) -> None:
         for gradient in gradients:
@@ -135,6 +147,20 @@ class _Table(nn.Embedding):
         if not torch.is_grad_enabled():
             return super().forward(input)
         found: Tensor = _LookUp.apply(self.weight, input, self)  # type: ignore[no-untyped-call]
+        return found
+
+
+class Aside(nn.Embedding):
+    """A look-up whose vectors are asked for their gradient in place of the table: `taken` hands out both."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        vectors = functional.embedding(input, self.weight.detach()).requires_grad_()
+        self.__dict__.setdefault("looked", []).append((input, vectors))
+        return vectors
+
+    def taken(self) -> list[tuple[Tensor, Tensor]]:
+        """The ids and vectors of the passes since it was last asked."""
+        found: list[tuple[Tensor, Tensor]] = self.__dict__.pop("looked", [])
         return found
 
 

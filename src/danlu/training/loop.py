@@ -39,6 +39,7 @@ from danlu.training.randomness import Stream, reseed
 from danlu.training.recompute import recomputed
 from danlu.training.run import Run
 from danlu.training.saves import Saves
+from danlu.training.side_by_side import halves_of
 
 
 def fit(job: Job) -> Fitted:
@@ -70,8 +71,8 @@ def _fit(job: Job) -> Fitted:
     kept = nullcontext() if run.ranks.sharded else kept_gradients(run.model, run.optimizers.values())
     full = guards.memory_faults(run.settings.size)
     lean = recomputed(run.model, wanted=job.settings.checkpointing and run.taught is None)
-    ears = closing(run.embedded), closing(run.inside)
-    with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, saves.under_way(), ears[0], ears[1]:
+    ears, pair = (closing(run.embedded), closing(run.inside)), halves_of(run)
+    with meter(job.events) as spent, Interrupts() as stop, full, kept, lean, pair, saves.under_way(), ears[0], ears[1]:
         while run.step < run.steps and not run.watch.exhausted:
             run.pulse.begin()
             reseed(job.seed, Stream.STEP, run.step, *job.ranks.own)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.halves import LEAST, Halves
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.tensors import to_torch
 from danlu.contracts import Arrays, Batch, Example, Technique, Turn
 from danlu.core.errors import DataError, RecipeError
 from danlu.training import guards, optim, schedule, sharded
 from danlu.training.batches import Feed, sorted_batches
+from danlu.training.beside import models_beside
 from danlu.training.checkpoint import State, copied
 from danlu.training.embedded import Embedded
 from danlu.training.groups import groups
@@ -34,9 +35,11 @@ class Run:
     """What a technique may look at and lean on.
 
     `step` counts from 0, of `steps`; `turn` and `batch` are the present ones, `outputs` what the model said of the
-    batch; `chosen` are the places of this step's examples in the training set, `expected` how many there are unless a
-    technique draws others. `total` is the sum of their counts, `divisor` what the loss is divided by: the total,
-    unless a technique's `draw` set another (one that does not tell how many were drawn). `optimizers` has one a turn.
+    batch (for those that work at `vary`, `loss`, `backward` or `after_backward`; else it may be learnt in halves, which
+    leave none); `chosen` are the places of this step's examples in the training set, `expected` how many there are
+    unless a technique draws others. `total` is the sum of their counts, `divisor` what the loss is divided by: the
+    total, unless a technique's `draw` set another (one that does not tell how many were drawn). `optimizers` has one a
+    turn.
     """
 
     def __init__(self, job: Job, precision: Precision) -> None:
@@ -51,7 +54,7 @@ class Run:
             self.on += f", {self.ranks.world} ranks"
         self.model = job.module if self.ranks.sharded else job.module.to(self.device)
         self.taught = self.model if isinstance(self.model, SelfTaught) else None
-        self.beside = self._models_beside()
+        self.beside = models_beside(job, self.model)
         if self.ranks.sharded:
             turns = len(job.task.turns(self.model))
             guards.check_shared(self.techniques, turns, self.settings.optimizer, self.model)
@@ -67,23 +70,11 @@ class Run:
         self.batch: Batch = Batch({}, {}, ())
         self.outputs: Arrays = {}
         self.embedded, self.inside = Embedded(), Inside(self)
+        self.halves: Halves | None = None
         self.total, self.divisor = 0.0, 0.0
         self._said, self._moved = torch.zeros(()), True
         self._norm: Tensor | None = None
         self._kept: dict[str, dict[str, Any]] = {}
-
-    def _models_beside(self) -> dict[str, Callable[..., Arrays]]:
-        """The models whose word is part of a batch; the reference is the model as it is before training."""
-        wanted = dict.fromkeys([*self.task.beside, *(name for t in self.techniques for name in t.beside)])
-        given = dict(self.job.beside)
-        if "reference" in wanted:
-            seen_by_method = self.job.method.without(self.model) if self.job.method else None
-            given["reference"] = seen_by_method or _frozen(self.model)
-        missing = [name for name in wanted if name not in given]
-        if missing:
-            what = f"the model {missing[0]!r} is wanted beside the trained one, and nobody brings it"
-            raise RecipeError(what, where="training", do=f"give the step an input called {missing[0]}")
-        return {name: given[name] for name in wanted}
 
     def _plan_steps(self) -> None:
         settings, examples = self.settings, self.job.train
@@ -221,10 +212,10 @@ class Run:
             batch.beside = {name: self.task.forward(other, batch) for name, other in self.beside.items()}
         return batch
 
-    def passed(self, batch: Batch) -> Tensor:
+    def passed(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         """The losses [n] of the first turn for a batch, without a trace in the run."""
         with autocast(self.precision, self.device):
-            return self.turns[0].loss(self.turns[0].forward(self.model, batch), batch)
+            return self.turns[0].loss(self.turns[0].forward(model or self.model, batch), batch)
 
     def work(self) -> Work:
         """What this step's examples are for the model."""
@@ -241,10 +232,12 @@ class Run:
     def learn(self, batch: Batch) -> None:
         """Forward, loss and backward on a batch; a model that counts, counts."""
         self.batch = batch
-        if self.taught is None:
-            self._said += self._forward_and_backward()
-        else:
+        if self.taught is not None:
             self._said += self.taught.update(batch).sum()
+        elif self.halves and len(batch) >= LEAST:
+            self._said += self.halves.learn(batch, self.passed, self.divisor)
+        else:
+            self._said += self._forward_and_backward()
 
     def _forward_and_backward(self, added: Sequence[Tensor] = ()) -> Tensor:
         loss = self.losses(added)
@@ -394,7 +387,3 @@ class Run:
         if saved.notes["on"] != self.on:
             made_on = saved.notes["on"]
             self.events.warn(f"the checkpoint was made on {made_on}; this is {self.on}, so the last digits may differ")
-
-
-def _frozen(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).eval().requires_grad_(False)
