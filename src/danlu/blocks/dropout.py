@@ -64,6 +64,12 @@ def use_dropout(module: nn.Module) -> None:
             part.__class__ = Dropout
 
 
+def random_keys(count: int) -> list[tuple[int, int]]:
+    """Pairs of 32 random bits each, from where the masks of this thread come from."""
+    drawn = torch.randint(2**32, (count, 2), generator=getattr(_own, "generator", None))
+    return [(first, second) for first, second in drawn.tolist()]
+
+
 def scale_of(p: float) -> float:
     """What the places that `kept` keeps are to be multiplied with."""
     return _STEPS / round((1.0 - p) * _STEPS)

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks import fused_layer
 from danlu.blocks.dropout import drawing_from
+from danlu.blocks.fused_layer import fitting
 from danlu.blocks.table_gradients import Aside, add_aside, is_kept
 from danlu.contracts import Batch
 
@@ -75,6 +77,9 @@ class Halves:
         self._cast = [name for name, weight in self._wide.items() if id(weight) in matrices]
         self._tables: list[Any] = [part for part in model.modules() if is_kept(part)]
         self._of_tables = {id(table.weight) for table in self._tables}
+        self._joined = (
+            {name: fused_layer.join(name, self._own) for name, _ in fitting(model)} if NARROW is torch.bfloat16 else {}
+        )
         self._twins = [self._twin(model) for _ in range(THREADS)]
         self._aside: list[list[Any]] = [[p for p in twin.modules() if type(p) is Aside] for twin in self._twins]
         self._thread = ThreadPoolExecutor(1, "half", initializer=torch.set_num_threads, initargs=(1,))
@@ -95,6 +100,8 @@ class Halves:
         for mine, its in zip(model.modules(), twin.modules(), strict=True):
             if is_kept(mine):
                 its.__class__ = Aside
+        for name, joined in self._joined.items():
+            fused_layer.fuse(twin.get_submodule(name), joined)
         return twin
 
     def close(self) -> None:

@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers.initialization import no_init_weights
 from transformers.masking_utils import eager_mask
-from transformers.models.bert.modeling_bert import BertSelfAttention, BertSelfOutput
+from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention, BertSelfOutput
+from transformers.models.roberta.modeling_roberta import RobertaLayer
 from transformers.pytorch_utils import Conv1D as Conv1D  # for those who may not import the library
 
-from danlu.blocks import encoder_decoder, halves, hidden_squares, lm_heads
+from danlu.blocks import encoder_decoder, fused_layer, halves, hidden_squares, lm_heads
 from danlu.blocks.attention import attend, attend_once
 from danlu.blocks.dropout import use_dropout
 from danlu.blocks.inner import ear
@@ -245,7 +246,18 @@ def speed_up(module: nn.Module, head: Head) -> nn.Module:
     use_lean(module)
     if head.per in ("input", "position") and model.config.model_type in _UNPADDED:
         halves.allow(module)
+        _note_layers(model)
     return module
+
+
+def _note_layers(model: Any) -> None:
+    """Say which layers are those that `blocks/fused_layer.py` knows; the one that takes the first token only is not."""
+    if model.config.hidden_act != "gelu" or model.config.is_decoder:
+        return
+    for part in model.modules():
+        whole = type(part) in (BertLayer, RobertaLayer) and type(part.attention.self) is not _FirstTokenAttention
+        if whole and not part.chunk_size_feed_forward:
+            fused_layer.note(part)
 
 
 def _untyped(_: nn.Module, positional: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from danlu.blocks.inner import ear
+from danlu.blocks.loops import Texts
 
 WORTH = 0.1
 """The share of padding from which on a batch is computed without."""
@@ -47,6 +48,8 @@ class Row:
         texts, width = attention_mask.shape
         lengths, order = attention_mask.sum(1).sort(stable=True)
         place, shown = torch.arange(width).expand(texts, -1), attention_mask[order] > 0
+        self._lengths = lengths
+        self._texts: Texts | None = None
         self.where = (order.unsqueeze(1) * width + place)[shown]
         self._more = -len(self.where) % _step(len(self.where))
         self.positions, self.shape = functional.pad(place[shown], (0, self._more)), (texts, width)
@@ -56,6 +59,12 @@ class Row:
         places = torch.cat([one.flatten() for one in held])
         self._back = functional.pad(places.nonzero().flatten(), (0, self._more), value=len(places))
         self._taken = torch.where(places, places.cumsum(0) - 1, len(self.positions))
+
+    def texts(self) -> Texts:
+        """Which rows of the row's tokens are one text each, for `blocks/loops.py`."""
+        if self._texts is None:
+            self._texts = Texts.in_row(self._lengths)
+        return self._texts
 
     def of(self, padded: Tensor) -> Tensor:
         """[texts, width] → [1, total], 0 where the row is filled up."""
