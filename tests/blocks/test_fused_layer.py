@@ -1,5 +1,8 @@
 """Layers of an encoder as one function: the losses and gradients of the layers as they are, and of no other layers."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch.testing import assert_close
 
 from danlu.blocks import fused_layer, hf, loops
 from danlu.blocks.halves import Halves
+from danlu.blocks.row_adamw import RowAdamW
 from danlu.values import Batch, Head
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the loops were not compiled, or can't run here")
@@ -120,6 +124,21 @@ def test_matrices_that_moved_are_seen():
     with torch.no_grad():
         model.bert.encoder.layer[0].attention.self.value.weight.mul_(3)
     assert not torch.equal(both.learn(given, losses, 1.0), before)
+    both.close()
+
+
+@pytest.mark.parametrize("kind", [RowAdamW, partial(torch.optim.AdamW, fused=True), torch.optim.SGD])
+def test_steps_of_any_optimizer_are_seen(kind):
+    model, given = encoder(), batch()
+    both, optimizer = Halves(model), kind(model.parameters(), lr=0.01)
+    with optimizer.beside(both) if kind is RowAdamW else nullcontext():
+        for _ in range(3):
+            said = both.learn(given, losses, 1.0)
+            fresh = Halves(model)
+            assert torch.equal(fresh.learn(given, losses, 1.0), said)
+            fresh.close()
+            optimizer.step()
+            optimizer.zero_grad()
     both.close()
 
 

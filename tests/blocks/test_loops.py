@@ -48,10 +48,11 @@ def test_without_their_file_they_are_not_available(monkeypatch):
 @here
 @pytest.mark.parametrize("size", [1, 16, 37])
 def test_gelu(size):
-    x, slope = narrow(5, size) * 3, narrow(5, size)
-    near(loops.gelu(x), functional.gelu(x.float()))
-    wanted = torch.ops.aten.gelu_backward(slope.float(), x.float())
-    sums = loops.gelu_back(x, slope)
+    x, bias, slope = narrow(5, size) * 3, narrow(size), narrow(5, size)
+    whole = x.float() + bias
+    near(loops.gelu(x, bias), functional.gelu(whole))
+    wanted = torch.ops.aten.gelu_backward(slope.float(), whole)
+    sums = loops.gelu_back(x, bias, slope)
     near(slope, wanted)
     assert_close(sums, wanted.sum(0), rtol=1e-4, atol=1e-4)
 
@@ -59,40 +60,42 @@ def test_gelu(size):
 @here
 def test_gelu_of_numbers_that_are_none_or_without_end():
     x = torch.tensor([math.nan, math.inf, -math.inf, 0.0, -40.0, 40.0]).bfloat16()
-    told = loops.gelu(x).float()
+    told = loops.gelu(x[None], torch.zeros(6).bfloat16()).float()[0]
     assert told[0].isnan()
-    assert told[1] == math.inf
+    assert not told[1:3].isfinite().any()
     assert told[3:].tolist() == [0.0, 0.0, 40.0]
 
 
 @here
 @pytest.mark.parametrize("size", [3, 48, 70])
 def test_norm(size):
-    x, before, slope = narrow(9, size), narrow(9, size), narrow(9, size)
+    x, before, slope, added = narrow(9, size), narrow(9, size), narrow(9, size), narrow(size)
     weight, bias = torch.rand(size) + 0.5, torch.randn(size)
-    leaves = [t.detach().float().requires_grad_() for t in (before, x, weight, bias)]
-    wanted = functional.layer_norm(leaves[0] + leaves[1], (size,), leaves[2], leaves[3], 1e-6)
+    leaves = [t.detach().float().requires_grad_() for t in (before, x, weight, bias, added)]
+    wanted = functional.layer_norm(leaves[0] + leaves[1] + leaves[4], (size,), leaves[2], leaves[3], 1e-6)
     wanted.backward(slope.float())
-    made = loops.norm(x, before, weight, bias, 1e-6, NONE)
+    made = loops.norm(x, added, before, weight, bias, 1e-6, NONE)
     near(made.told, wanted, 2.0)
-    *found, sums = loops.norm_back(slope, made.even, made.inverse, weight, NONE)
+    found = loops.norm_back(slope, None, made.even, made.inverse, weight, NONE)
     for one, leaf in zip(found, leaves, strict=True):
         near(one, leaf.grad, 3.0)
-    near(sums, leaves[1].grad.sum(0), 3.0)
+    twice = loops.norm_back(slope, slope, made.even, made.inverse, weight, NONE)
+    for one, leaf in zip(twice, leaves, strict=True):
+        near(one, 2 * leaf.grad, 6.0)
 
 
 @here
 def test_norm_drops_what_it_says_and_the_slope_knows_it():
     x, before = torch.ones(64, 48).bfloat16(), torch.zeros(64, 48).bfloat16()
     mask, weight, bias = Mask.of(0.25, (5, 6)), torch.ones(48), torch.zeros(48)
-    made = loops.norm(x, before, weight, bias, 1e-6, mask)
+    made = loops.norm(x, torch.zeros(48).bfloat16(), before, weight, bias, 1e-6, mask)
     kept = made.told > 0  # of a row of scales and zeros the scales are above its mean
     assert 0.72 < kept.float().mean() < 0.78
-    _, of_x, *_ = loops.norm_back(narrow(64, 48), made.even, made.inverse, weight, mask)
+    _, of_x, *_ = loops.norm_back(narrow(64, 48), None, made.even, made.inverse, weight, mask)
     assert torch.equal(of_x != 0, kept)
-    other = loops.norm(x, before, weight, bias, 1e-6, Mask.of(0.25, (5, 7)))
+    other = loops.norm(x, torch.zeros(48).bfloat16(), before, weight, bias, 1e-6, Mask.of(0.25, (5, 7)))
     assert not torch.equal(other.told > 0, kept)
-    again = loops.norm(x, before, weight, bias, 1e-6, mask)
+    again = loops.norm(x, torch.zeros(48).bfloat16(), before, weight, bias, 1e-6, mask)
     assert torch.equal(again.told, made.told)
 
 
@@ -125,14 +128,14 @@ def test_attention(way, size):
         if way == "by query":
             mask[2, :, torch.ones(21, 21).triu(1).bool()] = torch.finfo(torch.float32).min
         texts = texts._replace(mask=mask)
-    joined, slope = narrow(tokens, 9 * size), narrow(tokens, 3 * size)
-    leaf = joined.float().requires_grad_()
+    joined, slope, bias = narrow(tokens, 9 * size), narrow(tokens, 3 * size), narrow(9 * size) / 4
+    leaf = (joined.float() + bias).requires_grad_()
     wanted = attended(leaf, texts.starts, texts.lengths, heads, mask, scaling)
     wanted.backward(slope.float())
-    told, shares = loops.attend(joined, texts, heads, scaling, NONE)
+    told, shares = loops.attend(joined, bias, texts, heads, scaling, NONE)
     near(told, wanted)
-    found, sums = loops.attend_back(slope, joined, texts, heads, scaling, shares, 1.0)
-    near(found, leaf.grad, 2.0)
+    found, sums = loops.attend_back(slope, joined, bias, texts, heads, scaling, shares, 1.0)
+    near(found, leaf.grad, 4.0)
     near(sums, leaf.grad.sum(0), 10.0)
 
 
@@ -142,13 +145,14 @@ def test_attention_drops_shares_and_the_slope_knows_it():
     texts, mask = Texts.padded(8, width, None), Mask.of(0.3, (7, 8))
     joined = torch.zeros(8 * width, 3 * heads * size).bfloat16()
     joined[:, 2 * heads * size :] = 1.0  # equal shares of ones: told is the part of them that was kept
-    told, shares = loops.attend(joined, texts, heads, 1.0, mask)
+    none = torch.zeros(3 * heads * size).bfloat16()
+    told, shares = loops.attend(joined, none, texts, heads, 1.0, mask)
     signs = torch.signbit(shares.view(8, heads, width, 32)[..., :width])
     assert 0.28 < signs.float().mean() < 0.32
     kept = (~signs).float().sum(-1) / width * mask.scale
     near(told.view(8, width, heads, size)[..., 0].transpose(1, 2), kept)
     slope = torch.ones(8 * width, heads * size).bfloat16()
-    found, _ = loops.attend_back(slope, joined, texts, heads, 1.0, shares, mask.scale)
+    found, _ = loops.attend_back(slope, joined, none, texts, heads, 1.0, shares, mask.scale)
     near(
         found[:, 2 * heads * size :].view(8, width, heads, size)[..., 0],
         (~signs).float().sum(2).transpose(1, 2) / width * mask.scale,
@@ -160,7 +164,8 @@ def test_bits_of_a_mask_look_drawn():
     x, before = torch.ones(256, 256).bfloat16(), torch.zeros(256, 256).bfloat16()
     given = torch.ones(256), torch.zeros(256), 1e-6
     one, two = (
-        (loops.norm(x, before, *given, Mask.of(0.5, keys)).told > 0).double().numpy() for keys in ((3, 9), (4, 9))
+        (loops.norm(x, torch.zeros(256).bfloat16(), before, *given, Mask.of(0.5, keys)).told > 0).double().numpy()
+        for keys in ((3, 9), (4, 9))
     )
     for a, b in ((one, two), (one[1:], one[:-1]), (one[:, 1:], one[:, :-1]), (one[:, 16:], one[:, :-16])):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
@@ -171,9 +176,9 @@ def test_bits_of_a_mask_look_drawn():
 @here
 def test_tensors_of_another_kind_are_refused():
     with pytest.raises(ValueError, match=r"contiguous tensor of torch\.bfloat16"):
-        loops.gelu(torch.ones(3))
+        loops.gelu(torch.ones(1, 3), torch.ones(3))
     with pytest.raises(ValueError, match="contiguous"):
-        loops.gelu(narrow(4, 6).t())
+        loops.gelu(narrow(4, 6).t(), narrow(4))
     texts = Texts.padded(1, 4, torch.zeros(1, 2, 1, 4))
     with pytest.raises(ValueError, match="a mask"):
-        loops.attend(narrow(4, 96), texts, 2, 1.0, NONE)
+        loops.attend(narrow(4, 96), narrow(96), texts, 2, 1.0, NONE)

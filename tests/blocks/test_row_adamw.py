@@ -1,10 +1,13 @@
 import copy
+from contextlib import closing, contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from danlu.blocks import table_gradients
+from danlu.blocks import loops, table_gradients
+from danlu.blocks.gradient_squares import note_squares, squares_of
+from danlu.blocks.halves import Halves
 from danlu.blocks.row_adamw import RowAdamW
 from danlu.blocks.table_gradients import kept_gradients, used_rows
 from danlu.training import optim
@@ -116,6 +119,98 @@ def test_goes_on_from_what_it_kept_to_the_bit(rows):
     optim.restore(optimizer, weights, kept)
     train(again, weights, optimizer, range(4, 12), rows=rows, passes=2)
     assert all(torch.equal(a, b) for a, b in zip(through.parameters(), again.parameters(), strict=True))
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@contextmanager
+def halves_beside(model, optimizer):
+    with closing(Halves(model)) as halves, optimizer.beside(halves):
+        yield halves
+
+
+looped = pytest.mark.skipif(not loops.available(), reason="the loops were not compiled, or can't run here")
+
+
+@looped
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("rows", [SEEN, ROWS])
+def test_moves_in_two_threads_as_alone(rows):
+    alone, ours = Model(), Model()
+    weights, optimizer = build(RowAdamW, alone, 0.1)
+    norms = train(alone, weights, optimizer, range(8), rows=rows, passes=3)
+    weights, optimizer = build(RowAdamW, ours, 0.1)
+    with halves_beside(ours, optimizer) as halves:
+        own = train(ours, weights, optimizer, range(8), rows=rows, passes=3)
+        narrow = halves.narrow[ours.head.weight]
+        assert torch.equal(narrow.copied, ours.head.weight.bfloat16())
+        assert not narrow.stale(ours.head.weight)
+    torch.testing.assert_close(own, norms, rtol=1e-4, atol=0)
+    for a, b in zip(alone.parameters(), ours.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@looped
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("rows", [SEEN, ROWS])
+def test_in_two_threads_it_goes_on_from_what_it_kept_to_the_bit(rows):
+    through = Model()
+    weights, optimizer = build(RowAdamW, through, 0.1)
+    with halves_beside(through, optimizer):
+        train(through, weights, optimizer, range(4), rows=rows)
+        again = copy.deepcopy(through)
+        kept = {key: tensor.clone() for key, tensor in optim.state(optimizer, weights).items()}
+        train(through, weights, optimizer, range(4, 12), rows=rows, passes=2)
+    weights, optimizer = build(RowAdamW, again, 0.1)
+    optim.restore(optimizer, weights, kept)
+    with halves_beside(again, optimizer):
+        train(again, weights, optimizer, range(4, 12), rows=rows, passes=2)
+    assert all(torch.equal(a, b) for a, b in zip(through.parameters(), again.parameters(), strict=True))
+
+
+@looped
+def test_a_step_in_c_is_one_of_adamw():
+    torch.manual_seed(0)
+    start, weight = torch.randn(1000), nn.Parameter(torch.zeros(1000))
+    ours, mean, square, narrow = start.clone(), torch.zeros(1000), torch.zeros(1000), torch.zeros(1000).bfloat16()
+    weight.data.copy_(start)
+    plain = torch.optim.AdamW([weight], lr=0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.2)
+    for number in range(1, 4):
+        gradient = torch.randn(1000)
+        weight.grad = gradient / 3
+        plain.step()
+        loops.adamw(ours, mean, square, gradient, narrow, loops.Step(0.01, (0.8, 0.95), 1e-3, 0.2, number, 3.0))
+    torch.testing.assert_close(ours, weight.detach(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(narrow, ours.bfloat16())
+
+
+@looped
+def test_a_sum_in_c_knows_its_squares():
+    one, other = torch.randn(71, 133).bfloat16(), torch.randn(71, 133).bfloat16()
+    total, squares = loops.add_up(one, other)
+    assert torch.equal(total, one.float() + other.float())
+    assert squares == pytest.approx(float(total.double().square().sum()), rel=1e-5)
+
+
+def test_noted_squares_are_those_of_the_gradient_as_it_is():
+    weights = [nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    optimizer = torch.optim.SGD(weights)
+    for weight, size in zip(weights, (3.0, 4.0), strict=True):
+        weight.grad = torch.tensor([0.0, size, 0.0])
+    note_squares(weights[0].grad, 9.0)
+    assert float(optim.clip(optimizer, weights, 100.0)) == pytest.approx(5.0)  # nothing to clip, and nothing written
+    assert squares_of(weights[0].grad) is None  # `clip` divides
+    weights[0].grad = torch.tensor([0.0, 3.0, 0.0])
+    note_squares(weights[0].grad, 9.0)
+    assert squares_of(weights[0].grad) == 9.0
+    weights[0].grad.mul_(2)
+    assert squares_of(weights[0].grad) is None
 
 
 def test_rows_are_known_while_nobody_else_writes():

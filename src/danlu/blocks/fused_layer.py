@@ -124,17 +124,31 @@ class _Layer(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, settings: _Settings, *weights: Tensor) -> Tensor:
         out, out_bias, norm, norm_bias, up, up_bias, down, down_bias, last, last_bias = weights[6:]
         of_shares, of_mixed, of_down = settings.masks
-        joined = torch.addmm(settings.joined[1], x, settings.joined[0].t())
-        mixed, shares = loops.attend(joined, settings.texts, settings.heads, settings.scaling, of_shares)
-        said = torch.addmm(out_bias, mixed, out.t())
-        first = loops.norm(said, x, norm, norm_bias, settings.epsilons[0], of_mixed)
-        rising = torch.addmm(up_bias, first.told, up.t())
-        active = loops.gelu(rising)
-        said = torch.addmm(down_bias, active, down.t())
-        second = loops.norm(said, first.told, last, last_bias, settings.epsilons[1], of_down)
+        joined = x @ settings.joined[0].t()
+        mixed, shares = loops.attend(
+            joined, settings.joined[1], settings.texts, settings.heads, settings.scaling, of_shares
+        )
+        first = loops.norm(mixed @ out.t(), out_bias, x, norm, norm_bias, settings.epsilons[0], of_mixed)
+        rising = first.told @ up.t()
+        active = loops.gelu(rising, up_bias)
+        second = loops.norm(active @ down.t(), down_bias, first.told, last, last_bias, settings.epsilons[1], of_down)
         ctx.settings = settings
         ctx.save_for_backward(
-            x, joined, mixed, shares, *first, rising, active, *second[1:], settings.joined[0], out, norm, up, down, last
+            x,
+            joined,
+            mixed,
+            shares,
+            *first,
+            rising,
+            active,
+            *second[1:],
+            *settings.joined,
+            out,
+            norm,
+            up,
+            up_bias,
+            down,
+            last,
         )
         return second.told
 
@@ -144,29 +158,28 @@ class _Layer(torch.autograd.Function):
         x, joined, mixed, shares, told, even, inverse, rising, active, last_even, last_inverse, *weights = (
             ctx.saved_tensors
         )
-        three, out, norm, up, down, last = weights
+        three, three_bias, out, norm, up, up_bias, down, last = weights
         settings: _Settings = ctx.settings
         of_shares, of_mixed, of_down = settings.masks
         asked = ctx.needs_input_grad
 
         of_told, of_said, *lasts, down_bias = loops.norm_back(
-            slope.contiguous(), last_even, last_inverse, last, of_down
+            slope.contiguous(), None, last_even, last_inverse, last, of_down
         )
         of_down_weight = of_said.t() @ active if asked[14] else None
         wide = of_said @ down
-        up_bias = loops.gelu_back(rising, wide)
+        of_up_bias = loops.gelu_back(rising, up_bias, wide)
         of_up_weight = wide.t() @ told if asked[12] else None
-        of_told = torch.addmm(of_told, wide, up)
 
-        of_x, of_said, *firsts, out_bias = loops.norm_back(of_told, even, inverse, norm, of_mixed)
+        of_x, of_said, *firsts, out_bias = loops.norm_back(of_told, wide @ up, even, inverse, norm, of_mixed)
         of_out_weight = of_said.t() @ mixed if asked[8] else None
         of_joined, joined_bias = loops.attend_back(
-            of_said @ out, joined, settings.texts, settings.heads, settings.scaling, shares, of_shares.scale
+            of_said @ out, joined, three_bias, settings.texts, settings.heads, settings.scaling, shares, of_shares.scale
         )
         of_three = (of_joined.t() @ x).chunk(3) if any(asked[2:8:2]) else (None,) * 3
         if asked[0]:
-            of_x = torch.addmm(of_x, of_joined, three)
+            of_x.addmm_(of_joined, three)
         pairs = zip(of_three, joined_bias.chunk(3), strict=True)
         found = [*(tensor for pair in pairs for tensor in pair), of_out_weight, out_bias, *firsts]
-        found += [of_up_weight, up_bias, of_down_weight, down_bias, *lasts]
+        found += [of_up_weight, of_up_bias, of_down_weight, down_bias, *lasts]
         return of_x if asked[0] else None, None, *(one if want else None for one, want in zip(found, asked[2:]))

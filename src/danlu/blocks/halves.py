@@ -15,14 +15,15 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from danlu.blocks import fused_layer
+from danlu.blocks import fused_layer, loops
 from danlu.blocks.dropout import drawing_from
 from danlu.blocks.fused_layer import fitting
+from danlu.blocks.gradient_squares import note_squares
 from danlu.blocks.table_gradients import Aside, add_aside, is_kept
 from danlu.contracts import Batch
 
@@ -30,6 +31,8 @@ THREADS = 2
 LEAST = 8
 """Examples in a batch from which on it is cut in two."""
 NARROW = torch.bfloat16
+
+_T = TypeVar("_T")
 
 Losses = Callable[[Batch, nn.Module], Tensor]
 """The losses [n] of a batch by a model."""
@@ -63,6 +66,23 @@ def _hooks(model: nn.Module) -> int:
     return sum(len(p._forward_hooks) + len(p._forward_pre_hooks) + len(p._backward_hooks) for p in parts)
 
 
+class Narrow:
+    """A weight's copy in bfloat16, and which state of the weight it was made of."""
+
+    def __init__(self, copied: Tensor) -> None:
+        self.copied = copied
+        self._of = -1
+
+    def stale(self, weight: Tensor) -> bool:
+        """Whether it is to be made anew: nobody said it is like the weight, or somebody wrote into the weight since."""
+        return weight._version != self._of
+
+    def is_like(self, weight: Tensor) -> None:
+        """Said by who moved the weight and wrote the copy too, and moves it alone: torch's fused optimizers do not
+        count in a weight's version what they do to it."""
+        self._of = weight._version
+
+
 class Halves:
     """Two twins of a model on one copy of its matrices in bfloat16, and the thread of the second.
 
@@ -80,8 +100,11 @@ class Halves:
         self._joined = (
             {name: fused_layer.join(name, self._own) for name, _ in fitting(model)} if NARROW is torch.bfloat16 else {}
         )
+        self.narrow = {self._wide[name]: Narrow(self._own[name].detach()) for name in self._cast}
+        """The copies in bfloat16 by their weights: whoever moves a weight may write its copy too."""
         self._twins = [self._twin(model) for _ in range(THREADS)]
         self._aside: list[list[Any]] = [[p for p in twin.modules() if type(p) is Aside] for twin in self._twins]
+        self._looped = loops.available()
         self._thread = ThreadPoolExecutor(1, "half", initializer=torch.set_num_threads, initargs=(1,))
         self._thread.submit(int).result()
         torch.set_num_threads(THREADS)  # a part of it is common to all threads, and the new one's came last
@@ -117,25 +140,26 @@ class Halves:
         self._copy_weights()
         halves = [batch.take(slice(k, None, THREADS)) for k in range(THREADS)]
         seeds = torch.randint(2**63 - 1, (THREADS,)).tolist()
-        with _alone():
-            other = self._thread.submit(self._pass, 1, halves[1], losses, divisor, seeds[1])
-            try:
-                mine = self._pass(0, halves[0], losses, divisor, seeds[0])
-            finally:
-                wait([other])
-            said = [mine, other.result()]
-            adding = self._thread.submit(self._add, said, 1)
-            try:
-                self._add(said, 0)
-            finally:
-                wait([adding])
-            adding.result()
+        said = self.both(lambda k: self._pass(k, halves[k], losses, divisor, seeds[k]))
+        self.both(lambda k: self._add(said, k))
         self._add_tables(said)
         return torch.stack([half.loss for half in said]).sum()
 
+    def both(self, work: Callable[[int], _T]) -> list[_T]:
+        """What `work(0)` and `work(1)` give, each done in a thread of its own in which torch's operations stay."""
+        with _alone():
+            other = self._thread.submit(work, 1)
+            try:
+                mine = work(0)
+            finally:
+                wait([other])
+        return [mine, other.result()]
+
     def _copy_weights(self) -> None:
-        with torch.no_grad():
-            torch._foreach_copy_([self._own[n] for n in self._cast], [self._wide[n] for n in self._cast])
+        stale = [name for name in self._cast if self.narrow[self._wide[name]].stale(self._wide[name])]
+        if stale:
+            with torch.no_grad():
+                torch._foreach_copy_([self._own[n] for n in stale], [self._wide[n] for n in stale])
         for name, weight in self._wide.items():
             self._own[name].requires_grad_(weight.requires_grad)
 
@@ -162,6 +186,11 @@ class Halves:
             if k % THREADS != thread or not parts:
                 continue
             weight = self._wide[name]
+            if weight.grad is None and self._looped and len(parts) == THREADS and parts[0].dtype == torch.bfloat16:
+                total, squares = loops.add_up(*(part.contiguous() for part in parts))
+                note_squares(total, squares)
+                weight.grad = total
+                continue
             if weight.grad is None:
                 weight.grad = parts.pop(0).to(weight.dtype)
             for part in parts:

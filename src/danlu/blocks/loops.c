@@ -4,41 +4,7 @@
    anything, and none has more memory than a scratch of its own, so any number of threads may call them at once.
    `blocks/compiled.py` calls them and checks what they are given. */
 
-#include <immintrin.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#ifdef _WIN32
-#define TOLD __declspec(dllexport)
-#else
-#define TOLD __attribute__((visibility("default")))
-#endif
-#define LANES 16
-
-typedef uint16_t bf16;
-typedef __m512 wide;
-typedef __mmask16 places;
-
-static inline places tail(int64_t left) { return left >= LANES ? 0xffff : (places)((1u << left) - 1); }
-static inline wide all(float x) { return _mm512_set1_ps(x); }
-
-static inline wide load(const bf16 *p, places m) {
-    __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
-}
-
-/* To the nearest, ties to even. A NaN stays one: those of arithmetic have no low bits that could carry over. */
-static inline __m256i narrowed(wide x) {
-    __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
-}
-
-static inline void store(bf16 *p, places m, wide x) { _mm256_mask_storeu_epi16(p, m, narrowed(x)); }
-
-static inline void add_to(float *p, places m, wide x) {
-    _mm512_mask_storeu_ps(p, m, _mm512_add_ps(_mm512_maskz_loadu_ps(m, p), x));
-}
+#include "loops.h"
 
 /* e^x to 2e-7: 2^n times the polynomial of Cephes' expf (Moshier, 1989). */
 static inline wide expo(wide x) {
@@ -57,7 +23,8 @@ static inline wide expo(wide x) {
 /* The normal distribution and its density at x, to 2e-7 (Abramowitz & Stegun, 7.1.26). */
 static inline wide normal(wide x, wide *density) {
     wide size = _mm512_mul_ps(_mm512_abs_ps(x), all(0.70710678f));
-    wide t = _mm512_div_ps(all(1.f), _mm512_fmadd_ps(size, all(0.3275911f), all(1.f)));
+    wide under = _mm512_fmadd_ps(size, all(0.3275911f), all(1.f)), t = _mm512_rcp14_ps(under);
+    t = _mm512_mul_ps(t, _mm512_fnmadd_ps(under, t, all(2.f))); /* 1 / under: a step of Newton's from 14 bits */
     wide e = expo(_mm512_mul_ps(_mm512_mul_ps(size, size), all(-1.f))), y = all(1.061405429f);
     y = _mm512_fmadd_ps(y, t, all(-1.453152027f));
     y = _mm512_fmadd_ps(y, t, all(1.421413741f));
@@ -85,20 +52,22 @@ static inline places kept(uint32_t from, uint64_t bound, uint32_t first, uint32_
 
 /* ---- GELU ---------------------------------------------------------------------------------------------------- */
 
-TOLD void gelu_forward(const bf16 *x, bf16 *y, int64_t count) {
-    for (int64_t i = 0; i < count; i += LANES) {
-        places m = tail(count - i);
-        wide own = load(x + i, m), density;
-        store(y + i, m, _mm512_mul_ps(own, normal(own, &density)));
-    }
+/* y = GELU(x + bias), of x [rows, size] and bias [size] */
+TOLD void gelu_forward(const bf16 *x, const bf16 *bias, bf16 *y, int64_t rows, int64_t size) {
+    for (int64_t r = 0; r < rows; r++, x += size, y += size)
+        for (int64_t i = 0; i < size; i += LANES) {
+            places m = tail(size - i);
+            wide own = _mm512_add_ps(load(x + i, m), load(bias + i, m)), density;
+            store(y + i, m, _mm512_mul_ps(own, normal(own, &density)));
+        }
 }
 
-/* `slope` [rows, size] of y becomes that of x; its sum over the rows is added to `sums` [size]. */
-TOLD void gelu_backward(const bf16 *x, bf16 *slope, float *sums, int64_t rows, int64_t size) {
+/* `slope` of y becomes that of x; its sum over the rows, which is that of bias, is added to `sums` [size]. */
+TOLD void gelu_backward(const bf16 *x, const bf16 *bias, bf16 *slope, float *sums, int64_t rows, int64_t size) {
     for (int64_t r = 0; r < rows; r++, x += size, slope += size)
         for (int64_t i = 0; i < size; i += LANES) {
             places m = tail(size - i);
-            wide own = load(x + i, m), density, below = normal(own, &density);
+            wide own = _mm512_add_ps(load(x + i, m), load(bias + i, m)), density, below = normal(own, &density);
             wide d = _mm512_mul_ps(load(slope + i, m), _mm512_fmadd_ps(own, density, below));
             add_to(sums + i, m, d);
             store(slope + i, m, d);
@@ -107,10 +76,10 @@ TOLD void gelu_backward(const bf16 *x, bf16 *slope, float *sums, int64_t rows, i
 
 /* ---- dropout, residual sum, LayerNorm ------------------------------------------------------------------------ */
 
-/* y = even * weight + bias, where `even` [rows, size] is `before` + x with dropout, less its mean, times `inverse`
-   [rows], one over its deviation. Returns 0, or 1 without memory. */
-TOLD int norm_forward(const bf16 *x, const bf16 *before, bf16 *y, bf16 *even, float *inverse, const float *weight,
-                      const float *bias, int64_t rows, int64_t size, float epsilon, uint64_t bound, float scale,
+/* y = even * weight + bias, where `even` [rows, size] is `before` + (x + added) with dropout, less its mean, times
+   `inverse` [rows], one over its deviation. Returns 0, or 1 without memory. */
+TOLD int norm_forward(const bf16 *x, const bf16 *added, const bf16 *before, bf16 *y, bf16 *even, float *inverse,
+                      const float *weight, const float *bias, int64_t rows, int64_t size, float epsilon, uint64_t bound, float scale,
                       uint32_t first, uint32_t second) {
     float *row = malloc((size_t)size * sizeof(float));
     if (!row) return 1;
@@ -118,8 +87,8 @@ TOLD int norm_forward(const bf16 *x, const bf16 *before, bf16 *y, bf16 *even, fl
         wide total = _mm512_setzero_ps(), squares = total;
         for (int64_t i = 0; i < size; i += LANES) {
             places m = tail(size - i), k = kept((uint32_t)(r * size + i), bound, first, second);
-            wide own = load(before + i, m);
-            own = _mm512_mask_add_ps(own, k, own, _mm512_mul_ps(load(x + i, m), all(scale)));
+            wide own = load(before + i, m), said = _mm512_add_ps(load(x + i, m), load(added + i, m));
+            own = _mm512_mask_add_ps(own, k, own, _mm512_mul_ps(said, all(scale)));
             _mm512_mask_storeu_ps(row + i, m, own);
             total = _mm512_add_ps(total, own);
         }
@@ -143,16 +112,20 @@ TOLD int norm_forward(const bf16 *x, const bf16 *before, bf16 *y, bf16 *even, fl
     return 0;
 }
 
-/* From the slope of y those of `before` and x. Added up over the rows: those of weight and bias, and that of x in `sums`
-   [size], which is the slope of a bias that x contains. */
-TOLD void norm_backward(const bf16 *slope, const bf16 *even, const float *inverse, const float *weight, bf16 *of_before,
+static inline wide both_of(const bf16 *one, const bf16 *more, int64_t at, places m) {
+    return more ? _mm512_add_ps(load(one + at, m), load(more + at, m)) : load(one + at, m);
+}
+
+/* From the slope of y, or the sum of two, those of `before` and x. Added up over the rows: those of weight and bias, and
+   that of x in `sums` [size], which is the slope of what is added to x. */
+TOLD void norm_backward(const bf16 *slope, const bf16 *more, const bf16 *even, const float *inverse, const float *weight, bf16 *of_before,
                         bf16 *of_x, float *of_weight, float *of_bias, float *sums, int64_t rows, int64_t size,
                         uint64_t bound, float scale, uint32_t first, uint32_t second) {
-    for (int64_t r = 0; r < rows; r++, slope += size, even += size, of_before += size, of_x += size) {
+    for (int64_t r = 0; r < rows; r++, even += size, of_before += size, of_x += size) {
         wide total = _mm512_setzero_ps(), along = total, each = all(inverse[r]);
         for (int64_t i = 0; i < size; i += LANES) {
             places m = tail(size - i);
-            wide g = load(slope + i, m), n = load(even + i, m);
+            wide g = both_of(slope, more, r * size + i, m), n = load(even + i, m);
             wide both = _mm512_mul_ps(g, _mm512_maskz_loadu_ps(m, weight + i));
             total = _mm512_add_ps(total, both);
             along = _mm512_fmadd_ps(both, n, along);
@@ -163,7 +136,7 @@ TOLD void norm_backward(const bf16 *slope, const bf16 *even, const float *invers
         along = all(_mm512_reduce_add_ps(along) / (float)size);
         for (int64_t i = 0; i < size; i += LANES) {
             places m = tail(size - i), k = kept((uint32_t)(r * size + i), bound, first, second);
-            wide d = _mm512_mul_ps(load(slope + i, m), _mm512_maskz_loadu_ps(m, weight + i));
+            wide d = _mm512_mul_ps(both_of(slope, more, r * size + i, m), _mm512_maskz_loadu_ps(m, weight + i));
             d = _mm512_mul_ps(_mm512_fnmadd_ps(load(even + i, m), along, _mm512_sub_ps(d, mean)), each);
             store(of_before + i, m, d);
             d = _mm512_maskz_mul_ps(k, d, all(scale));
@@ -211,20 +184,26 @@ static void product(const float *a, int64_t down_a, int64_t along_a, const float
 
 static inline int64_t filled(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-/* to [rows, size] = the rows, times `by`; `size` is a multiple of 16 here and below */
-static void take(const bf16 *from, int64_t stride, float *to, int64_t rows, int64_t size, float by) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t d = 0; d < size; d += LANES)
-            _mm512_storeu_ps(to + i * size + d, _mm512_mul_ps(load(from + i * stride + d, 0xffff), all(by)));
+/* Sixteen numbers of a row with what is added to each row, if anything is. */
+static inline wide with(const bf16 *from, const bf16 *added, int64_t d) {
+    return added ? _mm512_add_ps(load(from + d, 0xffff), load(added + d, 0xffff)) : load(from + d, 0xffff);
 }
 
-/* to [size, room] = the rows turned; places behind the last are left */
-static void turned(const bf16 *from, int64_t stride, float *to, int64_t rows, int64_t size, int64_t room) {
+/* to [rows, size] = (the rows + added) times `by`; `size` is a multiple of 16 here and below */
+static void take(const bf16 *from, const bf16 *added, int64_t stride, float *to, int64_t rows, int64_t size, float by) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t d = 0; d < size; d += LANES)
+            _mm512_storeu_ps(to + i * size + d, _mm512_mul_ps(with(from + i * stride, added, d), all(by)));
+}
+
+/* to [size, room] = the rows + added, turned; places behind the last are left */
+static void turned(const bf16 *from, const bf16 *added, int64_t stride, float *to, int64_t rows, int64_t size,
+                   int64_t room) {
     __m512i down = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
                                       _mm512_set1_epi32((int)room));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t d = 0; d < size; d += LANES)
-            _mm512_i32scatter_ps(to + d * room + i, down, load(from + i * stride + d, 0xffff), 4);
+            _mm512_i32scatter_ps(to + d * room + i, down, with(from + i * stride, added, d), 4);
 }
 
 /* to = the rows [rows, size] in bfloat16; adds their sum to `sums` [size], if that is wanted. */
@@ -268,13 +247,13 @@ static int64_t longest(const int64_t *lengths, int64_t texts) {
     return most;
 }
 
-/* Every text attends to itself. `joined` [tokens, 3 * heads * size] has queries, keys and values side by side; text t
-   is its rows from starts[t] on, lengths[t] of them. `mask`, if any, is added to the scores: text t's begins at
+/* Every text attends to itself. `joined` [tokens, 3 * heads * size] + `bias` has queries, keys and values side by side;
+   text t is its rows from starts[t] on, lengths[t] of them. `mask`, if any, is added to the scores: text t's begins at
    t * mask_text, a query's mask_row further each. `mixed` is [tokens, heads * size]. Of every share, the bfloat16 is
    kept in `shares`, negative where it was dropped: a text has heads * length rows of its length up to the next multiple
    of 16. Returns 0, or 1 without memory. */
-TOLD int attend_forward(const bf16 *joined, const int64_t *starts, const int64_t *lengths, int64_t texts, int64_t heads,
-                        int64_t size, const float *mask, int64_t mask_text, int64_t mask_row, float scaling,
+TOLD int attend_forward(const bf16 *joined, const bf16 *bias, const int64_t *starts, const int64_t *lengths,
+                        int64_t texts, int64_t heads, int64_t size, const float *mask, int64_t mask_text, int64_t mask_row, float scaling,
                         bf16 *mixed, bf16 *shares, uint64_t bound, float scale, uint32_t first, uint32_t second) {
     int64_t width = heads * size, held = filled(longest(lengths, texts));
     float *scratch = calloc((size_t)(held * (4 * size + held)), sizeof(float));
@@ -284,10 +263,10 @@ TOLD int attend_forward(const bf16 *joined, const int64_t *starts, const int64_t
     for (int64_t t = 0; t < texts; t++) {
         int64_t n = lengths[t], room = filled(n);
         for (int64_t h = 0; h < heads; h++) {
-            const bf16 *own = joined + starts[t] * 3 * width + h * size;
-            take(own, 3 * width, q, n, size, scaling);
-            turned(own + width, 3 * width, k, n, size, room);
-            take(own + 2 * width, 3 * width, v, n, size, 1.f);
+            const bf16 *own = joined + starts[t] * 3 * width + h * size, *added = bias + h * size;
+            take(own, added, 3 * width, q, n, size, scaling);
+            turned(own + width, added + width, 3 * width, k, n, size, room);
+            take(own + 2 * width, added + 2 * width, 3 * width, v, n, size, 1.f);
             product(q, size, 1, k, room, s, room, n, room, size);
             for (int64_t i = 0; i < n; i++) {
                 float *row = s + i * room;
@@ -311,8 +290,8 @@ TOLD int attend_forward(const bf16 *joined, const int64_t *starts, const int64_t
 
 /* From the slope of `mixed` that of `joined`, whose sum over tokens is added to `sums` [3 * heads * size]. Returns 0, or
    1 without memory. */
-TOLD int attend_backward(const bf16 *slope, const bf16 *joined, const int64_t *starts, const int64_t *lengths,
-                         int64_t texts, int64_t heads, int64_t size, float scaling, const bf16 *shares, bf16 *of_joined,
+TOLD int attend_backward(const bf16 *slope, const bf16 *joined, const bf16 *bias, const int64_t *starts,
+                         const int64_t *lengths, int64_t texts, int64_t heads, int64_t size, float scaling, const bf16 *shares, bf16 *of_joined,
                          float *sums, float scale) {
     int64_t width = heads * size, held = filled(longest(lengths, texts));
     float *scratch = calloc((size_t)(held * (5 * size + 2 * held)), sizeof(float));
@@ -323,12 +302,12 @@ TOLD int attend_backward(const bf16 *slope, const bf16 *joined, const int64_t *s
     for (int64_t t = 0; t < texts; t++) {
         int64_t n = lengths[t], room = filled(n);
         for (int64_t h = 0; h < heads; h++) {
-            const bf16 *own = joined + starts[t] * 3 * width + h * size;
+            const bf16 *own = joined + starts[t] * 3 * width + h * size, *added = bias + h * size;
             bf16 *of_own = of_joined + starts[t] * 3 * width + h * size;
-            take(own, 3 * width, q, n, size, scaling);
-            take(own + width, 3 * width, k, n, size, scaling);
-            turned(own + 2 * width, 3 * width, v, n, size, room);
-            take(slope + starts[t] * width + h * size, width, g, n, size, 1.f);
+            take(own, added, 3 * width, q, n, size, scaling);
+            take(own + width, added + width, 3 * width, k, n, size, scaling);
+            turned(own + 2 * width, added + 2 * width, 3 * width, v, n, size, room);
+            take(slope + starts[t] * width + h * size, NULL, width, g, n, size, 1.f);
             product(g, size, 1, v, room, d, room, n, room, size);
             for (int64_t i = 0; i < n; i++, shares += room) {
                 float *both = p + i * room, *row = d + i * room;

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks.gradient_squares import squares_of
 from danlu.blocks.table_gradients import used_rows
 from danlu.training.sharded import shared_like, whole
 
@@ -40,7 +42,11 @@ def clip(
     """
     learning = {w: w.grad for w in weights if w.grad is not None}
     gradients = list(learning.values())
-    norm = whole(torch.nn.utils.get_total_norm([_without_zeros(w, gradient) for w, gradient in learning.items()]))
+    squares = {w: noted for w, gradient in learning.items() if (noted := squares_of(gradient)) is not None}
+    others = [_without_zeros(w, gradient) for w, gradient in learning.items() if w not in squares]
+    norm = whole(torch.nn.utils.get_total_norm(others))
+    if squares:
+        norm = torch.hypot(norm, torch.tensor(math.sqrt(math.fsum(squares.values()))))
     excess = (norm / limit).clamp(min=1.0)
     if getattr(optimizer, "_step_supports_amp_scaling", False) and not in_place:
         optimizer.grad_scale = excess  # type: ignore[attr-defined]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import torch
 
 from danlu.blocks import halves
 from danlu.blocks.halves import Halves
+from danlu.blocks.row_adamw import RowAdamW
 from danlu.contracts import Method
 from danlu.training.precision import DTYPES
 from danlu.training.run import Run
@@ -23,7 +24,10 @@ def halves_of(run: Run) -> Iterator[None]:
     if not _may(run):
         yield
         return
-    with closing(Halves(run.model)) as both:
+    with closing(Halves(run.model)) as both, ExitStack() as beside:
+        for optimizer in run.optimizers.values():
+            if isinstance(optimizer, RowAdamW):
+                beside.enter_context(optimizer.beside(both))
         run.halves = both
         try:
             yield
