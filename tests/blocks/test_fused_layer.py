@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from danlu.blocks import fused_layer, hf, loops
 from danlu.blocks.halves import Halves
 from danlu.blocks.row_adamw import RowAdamW
+from danlu.core.machine import LOOPS_SWITCH
 from danlu.values import Batch, Head
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the loops were not compiled, or can't run here")
@@ -71,7 +72,7 @@ def test_losses_and_gradients_are_those_of_the_layers_as_they_are(kind, per, len
     said, found, fused = learnt(model, given)
     assert fused == (2 if kind == "bert" and per == "input" else 3)  # the last layer may be of the first token only
     assert len(calls) == 2 * fused
-    monkeypatch.setenv(loops.SWITCH, "torch")
+    monkeypatch.setenv(LOOPS_SWITCH, "torch")
     wanted_loss, wanted, none = learnt(model, given)
     assert none == 0
     assert len(calls) == 2 * fused
@@ -100,7 +101,7 @@ def test_dropout_in_the_mean_is_that_of_the_layers_as_they_are(monkeypatch):
             if "classifier" in name:
                 weight.mul_(20)
     mine = torch.stack([learnt(model, given, seed)[0] for seed in range(60)])
-    monkeypatch.setenv(loops.SWITCH, "torch")
+    monkeypatch.setenv(LOOPS_SWITCH, "torch")
     plain = torch.stack([learnt(model, given, seed)[0] for seed in range(60)])
     error = (mine.var() / 60 + plain.var() / 60).sqrt()
     assert abs(mine.mean() - plain.mean()) < 4 * error

@@ -11,6 +11,8 @@ from torch.testing import assert_close
 
 from danlu.blocks import loops
 from danlu.blocks.loops import Mask, Texts
+from danlu.core import machine
+from danlu.core.machine import LOOPS_SWITCH
 
 NONE = Mask.of(0.0, (1, 2))
 here = pytest.mark.skipif(not loops.available(), reason="the loops were not compiled, or can't run here")
@@ -36,12 +38,12 @@ def test_with_a_compiler_and_the_processor_they_are_there():
 
 
 def test_they_can_be_switched_off(monkeypatch):
-    monkeypatch.setenv(loops.SWITCH, "torch")
+    monkeypatch.setenv(LOOPS_SWITCH, "torch")
     assert not loops.available()
 
 
 def test_without_their_file_they_are_not_available(monkeypatch):
-    monkeypatch.setattr(loops, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert loops._library.__wrapped__() is None
 
 

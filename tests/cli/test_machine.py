@@ -128,6 +128,24 @@ def test_doctor_warns_of_settings_that_cost_time(danlu, tmp_path, monkeypatch, n
     assert name in next(iter(found.values()))
 
 
+def test_doctor_tells_of_the_loops_in_c(danlu, tmp_path, monkeypatch):
+    def told():
+        checks = danlu("doctor", "--store", tmp_path, "--json").json["checks"]
+        return [(check["ok"], check["do"]) for check in checks if "loops in C" in check["what"]]
+
+    monkeypatch.delenv(machine.LOOPS_SWITCH, raising=False)
+    monkeypatch.setattr(machine, "cpu_flags", lambda: ["avx512", "bf16"])
+    monkeypatch.setattr(machine, "loops_file", lambda: "_loops.so")
+    assert told() == [(True, "")]
+    monkeypatch.setenv(machine.LOOPS_SWITCH, "torch")
+    assert told() == [(False, "unset DANLU_LOOPS")]
+    monkeypatch.delenv(machine.LOOPS_SWITCH)
+    monkeypatch.setattr(machine, "loops_file", lambda: None)
+    assert told() == [(False, "install a C compiler (gcc or clang), then install danlu again with pip")]
+    monkeypatch.setattr(machine, "cpu_flags", lambda: ["avx2"])
+    assert told() == []
+
+
 def test_what_is_missing_is_told_with_its_mend(danlu, tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "is_here", lambda asset: asset.name != "minilm")
     said = danlu("doctor", "--store", tmp_path)

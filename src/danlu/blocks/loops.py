@@ -10,14 +10,13 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-SWITCH = "DANLU_LOOPS"
-"""Set to `torch` in the environment, the loops are not used."""
+from danlu.core import machine
+
 ROOM = 16
 """Rows of shares, and the size of a head, are multiples of it."""
 
@@ -70,16 +69,16 @@ def _room(lengths: Tensor) -> int:
 
 def available() -> bool:
     """Whether the loops were compiled, this processor can run them and nobody switched them off."""
-    return os.environ.get(SWITCH, "") != "torch" and _library() is not None
+    return os.environ.get(machine.LOOPS_SWITCH) != "torch" and _library() is not None
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    spec = find_spec("danlu.blocks._loops")
-    if spec is None or spec.origin is None or "AVX512" not in torch.backends.cpu.get_cpu_capability():
+    path = machine.loops_file()
+    if path is None or "AVX512" not in torch.backends.cpu.get_cpu_capability():
         return None
     try:
-        found = ctypes.CDLL(spec.origin)
+        found = ctypes.CDLL(path)
     except OSError:  # made for another system
         return None
     for name in ("gelu_forward", "gelu_backward", "norm_backward", "adamw", "adamw_rows"):

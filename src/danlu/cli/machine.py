@@ -88,6 +88,9 @@ def _checks(found: dict[str, Any], place: Any) -> Iterator[dict[str, Any]]:
         "bfloat16 is not multiplied in hardware",
         "nothing to do: training uses fp32",
     )
+    if "avx512" in found["cpu_flags"]:
+        what, do = machine.loops_fault() or ("", "")
+        yield _check(not what, "the loops in C are there, which encoders that learn in bf16 take", what, do)
     waiting = machine.threads_faults()
     for fault, mend in waiting:
         yield _check(False, "", fault, mend)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,28 @@ def available_memory() -> int:
             used = int(Path(usage).read_text()) - (int(cached[1]) if cached else 0)
             free = min(free, max(0, int(Path(limit).read_text()) - used))
     return free
+
+
+LOOPS_SWITCH = "DANLU_LOOPS"
+"""Set to `torch` in the environment, loops in C are not used."""
+
+
+def loops_file() -> str | None:
+    """The library of loops in C (`blocks/loops.py`), where it was compiled when danlu was installed."""
+    spec = find_spec("danlu.blocks._loops")
+    return spec.origin if spec else None
+
+
+def loops_fault() -> tuple[str, str] | None:
+    """Why a processor that could run the loops in C does not, and what to do about it."""
+    if "avx512" not in cpu_flags():
+        return None
+    if os.environ.get(LOOPS_SWITCH) == "torch":
+        return f"{LOOPS_SWITCH}=torch: the loops in C are switched off", f"unset {LOOPS_SWITCH}"
+    if loops_file() is None:
+        what = "the loops in C were not compiled, so encoders learn by torch's own operations"
+        return what, "install a C compiler (gcc or clang), then install danlu again with pip"
+    return None
 
 
 def facts(folder: Path | None = None, *, gpus: Sequence[str] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.blocks import loops
 from danlu.blocks.halves import LEAST, Halves
 from danlu.blocks.taught import SelfTaught
 from danlu.blocks.tensors import to_torch
@@ -50,6 +51,8 @@ class Run:
         self.techniques, self.ranks = tuple(job.techniques), job.ranks
         self.device = chosen_device(job.settings.device)
         self.on = f"{self.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        if self.precision == "bf16" and loops.available():
+            self.on += ", loops in C"
         if self.ranks.world > 1:
             self.on += f", {self.ranks.world} ranks"
         self.model = job.module if self.ranks.sharded else job.module.to(self.device)
