@@ -14,7 +14,9 @@ export GOMP_SPINCOUNT  ?= 1000
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+LOOPS := $(addprefix src/danlu/blocks/,loops.c steps.c loops.h)
+
+$(READY): pyproject.toml constraints.txt $(LOOPS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Danlu needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) torch)

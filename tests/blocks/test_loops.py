@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,6 +46,19 @@ def test_they_can_be_switched_off(monkeypatch):
 def test_without_their_file_they_are_not_available(monkeypatch):
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert loops._library.__wrapped__() is None
+
+
+def test_a_file_that_is_no_library_is_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "_loops.so").write_bytes(b"not one")
+    monkeypatch.setattr(machine, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "_loops.so")))
+    assert machine.loops() is None
+
+
+@here
+def test_a_library_of_other_sources_is_passed_over(monkeypatch):
+    assert machine.loops() is not None
+    monkeypatch.setattr(machine, "LOOPS_FORM", 0)
+    assert machine.loops() is None
 
 
 @here

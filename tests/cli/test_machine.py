@@ -135,12 +135,12 @@ def test_doctor_tells_of_the_loops_in_c(danlu, tmp_path, monkeypatch):
 
     monkeypatch.delenv(machine.LOOPS_SWITCH, raising=False)
     monkeypatch.setattr(machine, "cpu_flags", lambda: ["avx512", "bf16"])
-    monkeypatch.setattr(machine, "loops_file", lambda: "_loops.so")
+    monkeypatch.setattr(machine, "loops", lambda: "the library")
     assert told() == [(True, "")]
     monkeypatch.setenv(machine.LOOPS_SWITCH, "torch")
     assert told() == [(False, "unset DANLU_LOOPS")]
     monkeypatch.delenv(machine.LOOPS_SWITCH)
-    monkeypatch.setattr(machine, "loops_file", lambda: None)
+    monkeypatch.setattr(machine, "loops", lambda: None)
     assert told() == [(False, "install a C compiler (gcc or clang), then install danlu again with pip")]
     monkeypatch.setattr(machine, "cpu_flags", lambda: ["avx2"])
     assert told() == []

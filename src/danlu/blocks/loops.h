@@ -12,6 +12,7 @@
 #define TOLD __attribute__((visibility("default")))
 #endif
 #define LANES 16
+#define FORM 1 /* what the functions are given; `LOOPS_FORM` in core/machine.py is the same number */
 
 typedef uint16_t bf16;
 typedef __m512 wide;

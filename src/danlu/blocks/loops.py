@@ -74,12 +74,8 @@ def available() -> bool:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    path = machine.loops_file()
-    if path is None or "AVX512" not in torch.backends.cpu.get_cpu_capability():
-        return None
-    try:
-        found = ctypes.CDLL(path)
-    except OSError:  # made for another system
+    found = machine.loops()
+    if found is None or "AVX512" not in torch.backends.cpu.get_cpu_capability():
         return None
     for name in ("gelu_forward", "gelu_backward", "norm_backward", "adamw", "adamw_rows"):
         getattr(found, name).restype = None

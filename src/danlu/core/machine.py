@@ -5,6 +5,7 @@ Nothing here imports torch. What only torch knows (the names of the GPUs) is pas
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -153,10 +154,19 @@ LOOPS_SWITCH = "DANLU_LOOPS"
 """Set to `torch` in the environment, loops in C are not used."""
 
 
-def loops_file() -> str | None:
-    """The library of loops in C (`blocks/loops.py`), where it was compiled when danlu was installed."""
+LOOPS_FORM = 1
+"""What `loops.h` says its functions are given; another number is that of a library made of other sources."""
+
+
+def loops() -> ctypes.CDLL | None:
+    """The library of loops in C (`blocks/loops.py`), where it was compiled of these sources."""
     spec = find_spec("danlu.blocks._loops")
-    return spec.origin if spec else None
+    if spec is None or spec.origin is None:
+        return None
+    with suppress(OSError, AttributeError):  # made for another system, or cut off
+        found = ctypes.CDLL(spec.origin)
+        return found if found.form() == LOOPS_FORM else None
+    return None
 
 
 def loops_fault() -> tuple[str, str] | None:
@@ -165,8 +175,8 @@ def loops_fault() -> tuple[str, str] | None:
         return None
     if os.environ.get(LOOPS_SWITCH) == "torch":
         return f"{LOOPS_SWITCH}=torch: the loops in C are switched off", f"unset {LOOPS_SWITCH}"
-    if loops_file() is None:
-        what = "the loops in C were not compiled, so encoders learn by torch's own operations"
+    if loops() is None:
+        what = "the loops in C were not compiled from these sources, so encoders learn by torch's own operations"
         return what, "install a C compiler (gcc or clang), then install danlu again with pip"
     return None
 
