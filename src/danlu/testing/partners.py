@@ -173,6 +173,7 @@ class Trial:
             self.processor,
             train,
             before=train[::3],
+            seed=self.seed,
             beside={"teacher": self._teacher()} if taught else {},
             settings=TrainSettings(**(options | settings)),
             method=self.method,
