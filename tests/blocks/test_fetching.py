@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -143,6 +144,9 @@ def test_who_stops_early_leaves_nothing_behind(pictures, server, monkeypatch):
     monkeypatch.setattr(media_source, "_ROWS", 1)
     rows = pictures.rows()
     assert next(rows).num_rows == 1
+    until = time.monotonic() + WAIT
+    while len(list(places.cache_dir().glob("reading/*/*"))) < 2 and time.monotonic() < until:
+        time.sleep(0.01)  # the next is asked for, and may not lie on the disk yet
     assert len(list(places.cache_dir().glob("reading/*/*"))) > 1
     rows.close()  # the fixture looks at what is left
     assert sorted(server.asked) == list(range(AHEAD))
