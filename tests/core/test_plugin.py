@@ -246,3 +246,19 @@ def test_our_code_is_identified_by_the_version_or_while_it_is_developed_by_its_c
     monkeypatch.setattr(plugin.importlib.metadata, "version", lambda name: "1.2.0.dev0")
     assert plugin.code_identity().startswith("1.2.0.dev0+")
     plugin.code_identity.cache_clear()
+
+
+def test_a_development_version_is_known_by_its_sources_in_python_and_c(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.0.dev0")
+    monkeypatch.setattr(plugin, "PACKAGE", tmp_path)
+    (tmp_path / "blocks").mkdir()
+    found = set()
+    for name in ("a.py", "blocks/b.py", "blocks/c.c", "blocks/d.h"):
+        (tmp_path / name).write_text("one")
+        plugin.code_identity.cache_clear()
+        found.add(plugin.code_identity())
+    (tmp_path / "blocks/c.c").write_text("two")
+    plugin.code_identity.cache_clear()
+    found.add(plugin.code_identity())
+    plugin.code_identity.cache_clear()
+    assert len(found) == 5

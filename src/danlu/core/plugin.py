@@ -110,7 +110,7 @@ def code_identity() -> str:
     if "dev" not in version:
         return version
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.glob("blocks/*.[ch]")]):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{version}+{digest.hexdigest()[:16]}"
 
