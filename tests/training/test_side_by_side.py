@@ -12,7 +12,8 @@ from danlu.blocks.halves import Halves
 from danlu.contracts import Example, Head
 from danlu.training.loop import fit
 
-SIZES = {"vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
+# heads of 16, which the loops in C know
+SIZES = {"vocab_size": 12, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
 
 
 class Texts(Words):
